@@ -1,0 +1,1 @@
+//! probe-tuner measures how Kubernetes health checks really behave and keeps their numbers right.

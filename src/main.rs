@@ -1,0 +1,2 @@
+//! Parse, run, print, exit; nothing else.
+fn main() {}
