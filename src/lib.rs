@@ -1,1 +1,21 @@
 //! probe-tuner measures how Kubernetes health checks really behave and keeps their numbers right.
+//!
+//! ```text
+//!              Observation                                         Plan
+//!    world ───────────────▶ evidence ─▶ model ─▶ decide ─▶ plan ──────────▶ act ──▶ world
+//!      ▲                        └─────▶ verify ──(reverts)──▲                │
+//!      └───────── what act did, as Observations: applied, refused, contested ┘
+//! ```
+//!
+//! Everything left of `act` is pure: facts in, plan out, time and chance as arguments. The daemon, `recommend`, the
+//! replay, the simulator and the demo are short loops that feed the same engine.
+
+// The words, each using only those above it.
+pub mod units;
+pub mod probe;
+pub mod reason;
+pub mod policy;
+pub mod workload;
+pub mod change;
+pub mod memory;
+pub mod observation;

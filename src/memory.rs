@@ -1,0 +1,38 @@
+//! What must survive a restart of the daemon about one workload: its part of the `ProbeTuning` object, typed.
+
+use crate::change::{Change, Past, Stage};
+use crate::units::Timestamp;
+
+/// The change that is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InFlight {
+    /// What is changed; written down before it is sent.
+    pub change: Change,
+    /// How far it has come.
+    pub stage: Stage,
+    /// When that stage began.
+    pub since: Timestamp,
+    /// When the patch was taken.
+    pub applied: Option<Timestamp>,
+    /// The generation that the patch made, once it is known.
+    pub generation: Option<i64>,
+}
+
+/// What is remembered of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// The change under way.
+    pub in_flight: Option<InFlight>,
+    /// The last five changes, oldest first.
+    pub past: Vec<Past>,
+    /// The numbers that the owner had before we first changed any, per probe: what "doubled" is counted from.
+    pub owners: Vec<(crate::workload::ProbeId, crate::probe::Settings)>,
+    /// Somebody put other numbers in the place of ours: left alone until then moved again by a person (`resume`, or a
+    /// new version).
+    pub contested: bool,
+    /// Reverts in a row: each doubles the wait before the next change.
+    pub reverts: u32,
+}
+
+/// Most past changes that are remembered.
+pub const PAST_KEPT: usize = 5;
