@@ -117,6 +117,8 @@ pub enum Verdict {
     Refused,
     /// A person stopped it.
     Abandoned,
+    /// The owner rolled out another version on top before the watch was over: the numbers stay, unjudged.
+    Superseded,
 }
 
 impl Verdict {
@@ -128,6 +130,7 @@ impl Verdict {
             Verdict::Contested => "Contested",
             Verdict::Refused => "Refused",
             Verdict::Abandoned => "Abandoned",
+            Verdict::Superseded => "Superseded",
         }
     }
 

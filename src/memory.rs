@@ -16,6 +16,8 @@ pub struct InFlight {
     pub applied: Option<Timestamp>,
     /// The generation that the patch made, once it is known.
     pub generation: Option<i64>,
+    /// [`crate::workload::Workload::version`] when it was patched: another one on top ends the comparison.
+    pub version: u64,
 }
 
 /// What is remembered of a workload.
@@ -32,6 +34,8 @@ pub struct Memory {
     pub contested: bool,
     /// Reverts in a row: each doubles the wait before the next change.
     pub reverts: u32,
+    /// When the last change ended, was refused or was taken back: what a cooldown counts from.
+    pub rested_since: Option<Timestamp>,
 }
 
 /// Most past changes that are remembered.
