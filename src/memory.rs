@@ -29,9 +29,9 @@ pub struct Memory {
     pub past: Vec<Past>,
     /// The numbers that the owner had before we first changed any, per probe: what "doubled" is counted from.
     pub owners: Vec<(crate::workload::ProbeId, crate::probe::Settings)>,
-    /// Somebody put other numbers in the place of ours: left alone until then moved again by a person (`resume`, or a
-    /// new version).
-    pub contested: bool,
+    /// Somebody put these numbers in the place of ours: theirs stand, and we leave the workload alone for as long as
+    /// they do. Empty: not contested.
+    pub contested: Vec<(crate::workload::ProbeId, crate::probe::Settings)>,
     /// Reverts in a row: each doubles the wait before the next change.
     pub reverts: u32,
     /// When the last change ended, was refused or was taken back: what a cooldown counts from.
