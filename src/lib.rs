@@ -19,3 +19,6 @@ pub mod workload;
 pub mod change;
 pub mod memory;
 pub mod observation;
+
+// The edge: talks to the world.
+pub mod cli;

@@ -1,2 +1,7 @@
 //! Parse, run, print, exit; nothing else.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    probe_tuner::cli::main()
+}
