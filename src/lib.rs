@@ -20,5 +20,13 @@ pub mod change;
 pub mod memory;
 pub mod observation;
 
+// The core: pure and synchronous.
+pub mod evidence;
+pub mod model;
+pub mod decide;
+pub mod verify;
+pub mod plan;
+pub mod engine;
+
 // The edge: talks to the world.
 pub mod cli;

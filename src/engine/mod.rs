@@ -1,0 +1,434 @@
+//! One turn of the loop: facts in, a plan out.
+//!
+//! **Takes** [`Observation`]s in the order in which they became known, and the time at each turn. **Gives** a [`Turn`]:
+//! the changes to make now, in order, and which workloads' [`View`] has news. **Never** waits, reads a clock, draws
+//! lots, or forgets that a change is under way: what must be written down before it is sent is in the view of the turn
+//! that plans it.
+//!
+//! ```text
+//! loop { engine.observe(fact)…; let turn = engine.turn(now); write turn.news; act on turn.plan; observe the outcomes }
+//! ```
+//!
+//! The daemon, `recommend`, the replay, the simulator and the demo all drive this one face. Same facts, same turns:
+//! same bytes.
+
+mod flight;
+mod view;
+
+pub use view::{Phase, View};
+
+use crate::change::Change;
+use crate::decide::{self, Judgement, Prices, Urgency};
+use crate::evidence::Evidence;
+use crate::memory::{InFlight, Memory};
+use crate::observation::{Fact, Observation};
+use crate::plan::{self, Gate, Limits, Plan, Standing, Wish};
+use crate::policy::Mode;
+use crate::probe::Settings;
+use crate::units::{Name, Span, Timestamp, Uid};
+use crate::verify::{self, Terms};
+use crate::workload::{Pod, ProbeId, Workload};
+use std::collections::BTreeMap;
+
+/// Everything about the engine that is configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// What things cost.
+    pub prices: Prices,
+    /// How much may change at once.
+    pub limits: Limits,
+    /// How long changes are watched.
+    pub terms: Terms,
+    /// How old a judgement may grow while nothing urgent is seen (15 min). Restarts, failures and changes of the
+    /// workload are urgent and are judged in the next turn.
+    pub judge_every: Span,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules {
+            prices: Prices::default(),
+            limits: Limits::default(),
+            terms: Terms::default(),
+            judge_every: Span::MINUTE * 15,
+        }
+    }
+}
+
+/// Most workloads, and most pods, that one engine holds; what is beyond is counted in [`Engine::dropped`].
+pub const MOST_WORKLOADS: usize = 50_000;
+/// Most pods that one engine holds.
+pub const MOST_PODS: usize = 500_000;
+
+/// What one turn brings.
+#[derive(Clone, Debug, Default)]
+#[must_use = "a plan that is dropped leaves its changes written down as intended"]
+pub struct Turn {
+    /// The changes to make now, in order. Each is already remembered as intended: write the views of `news` first.
+    pub changes: Vec<Change>,
+    /// Workloads whose view may have changed since the last turn.
+    pub news: Vec<Uid>,
+}
+
+/// The state of the loop.
+#[derive(Debug)]
+pub struct Engine {
+    rules: Rules,
+    standing: Standing,
+    workloads: BTreeMap<Uid, Entry>,
+    pods: BTreeMap<Uid, Place>,
+    nodes: BTreeMap<Name, BTreeMap<Uid, u32>>,
+    /// What an earlier life remembered of workloads that have not been seen yet.
+    remembered: BTreeMap<Uid, Remembered>,
+    dropped: u64,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    memory: Option<Memory>,
+    evidence: Option<Evidence>,
+}
+
+/// Where a pod belongs.
+#[derive(Debug)]
+struct Place {
+    workload: Uid,
+    node: Option<Name>,
+    restarts: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    workload: Workload,
+    evidence: Evidence,
+    memory: Memory,
+    judgements: Vec<Judgement>,
+    judged: Option<Timestamp>,
+    urgent: bool,
+    news: bool,
+    revert: Option<String>,
+    gate: Gate,
+    note: Option<String>,
+    gone: bool,
+}
+
+impl Engine {
+    /// An engine that knows nothing. `started` is when the watching began: the warm-up counts from it.
+    pub fn new(rules: Rules, started: Timestamp) -> Self {
+        Engine {
+            rules,
+            standing: Standing { started, fence: false },
+            workloads: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            remembered: BTreeMap::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Learns one fact. Facts about pods and workloads that are not known are dropped and counted.
+    pub fn observe(&mut self, observation: Observation) {
+        let Observation { at, fact } = observation;
+        match fact {
+            Fact::Workload(w) => self.workload(at, *w),
+            Fact::WorkloadGone(uid) => {
+                if let Some(e) = self.workloads.get_mut(&uid) {
+                    e.gone = true;
+                    e.news = true;
+                }
+            }
+            Fact::Pod(pod) => self.pod(at, &pod),
+            Fact::PodGone(uid) => self.pod_gone(at, uid),
+            Fact::Sample(s) => match self.entry_of(s.pod) {
+                Some(e) => e.evidence.sample(at, &s),
+                None => self.dropped += 1,
+            },
+            Fact::ScrapeMissed(node) => self.on_node(&node, |e, node| e.evidence.scrape_missed(at, node)),
+            Fact::NodeUsage { node, usage, allocatable_cores } => {
+                self.on_node(&node, |e, node| e.evidence.node_usage(at, node, &usage, allocatable_cores));
+            }
+            Fact::PodUsage { pod, usage } => match self.entry_of(pod) {
+                Some(e) => e.evidence.pod_usage(at, pod, &usage),
+                None => self.dropped += 1,
+            },
+            Fact::Unhealthy { pod, container, kind, class, count } => match self.entry_of(pod) {
+                Some(e) => {
+                    e.evidence.unhealthy(at, pod, &container, kind, class, count);
+                    e.urgent = true;
+                }
+                None => self.dropped += 1,
+            },
+            Fact::Killing { pod, container, kind } => match self.entry_of(pod) {
+                Some(e) => {
+                    e.evidence.killing(at, pod, &container, kind);
+                    e.urgent = true;
+                }
+                None => self.dropped += 1,
+            },
+            Fact::Outcome { workload, change, outcome } => match self.workloads.get_mut(&workload) {
+                Some(e) => e.outcome(at, change, &outcome),
+                None => self.dropped += 1,
+            },
+            Fact::Fence { holds } => self.standing.fence = holds,
+            Fact::Remembered { workload, memory } => match self.workloads.get_mut(&workload) {
+                Some(e) => e.memory = *memory,
+                None => self.recall(workload).memory = Some(*memory),
+            },
+            Fact::RememberedEvidence { workload, bytes } => match Evidence::decode(&bytes) {
+                Ok(evidence) => match self.workloads.get_mut(&workload) {
+                    Some(e) => e.evidence = evidence,
+                    None => self.recall(workload).evidence = Some(evidence),
+                },
+                Err(_) => self.dropped += 1,
+            },
+        }
+    }
+
+    /// Takes one turn at `now`.
+    ///
+    /// A second turn without news plans nothing.
+    pub fn turn(&mut self, now: Timestamp) -> Turn {
+        for e in self.workloads.values_mut() {
+            e.progress(&self.rules, now);
+            e.judge(&self.rules, now);
+        }
+        let wishes = self.workloads.values().filter(|e| !e.gone).map(Entry::wish);
+        let Plan { changes, gates } = plan::make(wishes, &self.rules.limits, self.standing, now);
+        for (uid, gate) in gates {
+            if let Some(e) = self.workloads.get_mut(&uid).filter(|e| e.gate != gate) {
+                e.gate = gate;
+                e.news = true;
+            }
+        }
+        for change in &changes {
+            if let Some(e) = self.workloads.get_mut(&change.workload) {
+                e.intend(change.clone(), now);
+            }
+        }
+        let news =
+            self.workloads.iter_mut().filter_map(|(uid, e)| std::mem::take(&mut e.news).then_some(*uid)).collect();
+        Turn { changes, news }
+    }
+
+    /// Lets go of the workloads that are gone; call it after the news of a turn were written.
+    pub fn forget_gone(&mut self) {
+        let gone: Vec<Uid> = self.workloads.iter().filter(|(_, e)| e.gone).map(|(uid, _)| *uid).collect();
+        for uid in &gone {
+            self.workloads.remove(uid);
+        }
+        if !gone.is_empty() {
+            self.pods.retain(|_, p| !gone.contains(&p.workload));
+            for workloads in self.nodes.values_mut() {
+                workloads.retain(|uid, _| !gone.contains(uid));
+            }
+            self.nodes.retain(|_, workloads| !workloads.is_empty());
+        }
+    }
+
+    /// What is shown of a workload.
+    pub fn view(&self, workload: Uid) -> Option<View> {
+        self.workloads.get(&workload).map(|e| View::of(e))
+    }
+
+    /// What is shown of every workload, ordered by uid.
+    pub fn views(&self) -> impl Iterator<Item = View> + '_ {
+        self.workloads.values().map(|e| View::of(e))
+    }
+
+    /// The numbers that wait for the owner's next rollout of this workload, judged anew at `now`: empty when it should
+    /// keep what it has, or may not ride.
+    pub fn riding(&self, workload: Uid, now: Timestamp) -> Vec<(ProbeId, Settings)> {
+        let Some(e) = self.workloads.get(&workload) else { return Vec::new() };
+        let judgements = decide::judge(&e.evidence, &e.workload, &e.memory, &self.rules.prices, now);
+        plan::riding(&e.workload, &e.memory, &judgements, now)
+    }
+
+    /// The evidence of a workload, to be written down or explained.
+    pub fn evidence(&self, workload: Uid) -> Option<&Evidence> {
+        self.workloads.get(&workload).map(|e| &e.evidence)
+    }
+
+    /// The workloads that are watched, ordered by uid.
+    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        self.workloads.values().map(|e| &e.workload)
+    }
+
+    /// Facts about nobody known, unreadable evidence, and what was beyond a bound.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Whether the API server's fence was seen to refuse.
+    pub fn fence(&self) -> bool {
+        self.standing.fence
+    }
+
+    fn recall(&mut self, workload: Uid) -> &mut Remembered {
+        if self.remembered.len() >= MOST_WORKLOADS && !self.remembered.contains_key(&workload) {
+            self.dropped += 1;
+            self.remembered.pop_first();
+        }
+        self.remembered.entry(workload).or_default()
+    }
+
+    fn workload(&mut self, at: Timestamp, w: Workload) {
+        if let Some(e) = self.workloads.get_mut(&w.uid) {
+            e.gone = false;
+            e.declared(at, w, &self.rules);
+            return;
+        }
+        if w.permission.mode == Mode::Off {
+            return;
+        }
+        if self.workloads.len() >= MOST_WORKLOADS {
+            self.dropped += 1;
+            return;
+        }
+        let Remembered { memory, evidence } = self.remembered.remove(&w.uid).unwrap_or_default();
+        let mut e = Entry {
+            evidence: evidence.unwrap_or_else(Evidence::new),
+            memory: memory.unwrap_or_default(),
+            judgements: Vec::new(),
+            judged: None,
+            urgent: true,
+            news: true,
+            revert: None,
+            gate: Gate::Nothing,
+            note: None,
+            gone: false,
+            workload: w.clone(),
+        };
+        let uid = w.uid;
+        e.declared(at, w, &self.rules);
+        self.workloads.insert(uid, e);
+    }
+
+    fn pod(&mut self, at: Timestamp, pod: &Pod) {
+        let Some(e) = self.workloads.get_mut(&pod.workload) else {
+            self.dropped += 1;
+            return;
+        };
+        let restarts = pod.containers.iter().map(|c| c.restarts).sum();
+        let known = self.pods.get(&pod.uid);
+        if known.is_none() && self.pods.len() >= MOST_PODS {
+            self.dropped += 1;
+            return;
+        }
+        e.urgent |= known.is_some_and(|p| p.restarts != restarts);
+        e.evidence.pod(at, pod);
+        if known.is_none_or(|p| p.node != pod.node || p.workload != pod.workload) {
+            self.unplace(pod.uid);
+            if let Some(node) = &pod.node {
+                *self.nodes.entry(node.clone()).or_default().entry(pod.workload).or_insert(0) += 1;
+            }
+        }
+        self.pods.insert(pod.uid, Place { workload: pod.workload, node: pod.node.clone(), restarts });
+    }
+
+    fn pod_gone(&mut self, at: Timestamp, uid: Uid) {
+        if let Some(e) = self.entry_of(uid) {
+            e.evidence.pod_gone(at, uid);
+        }
+        self.unplace(uid);
+        self.pods.remove(&uid);
+    }
+
+    /// Takes a pod off the node where it was last seen.
+    fn unplace(&mut self, uid: Uid) {
+        let Some(Place { workload, node: Some(node), .. }) = self.pods.get(&uid) else { return };
+        let Some(workloads) = self.nodes.get_mut(node) else { return };
+        if let Some(n) = workloads.get_mut(workload) {
+            *n = n.saturating_sub(1);
+            if *n == 0 {
+                workloads.remove(workload);
+            }
+        }
+        if workloads.is_empty() {
+            self.nodes.remove(node);
+        }
+    }
+
+    fn entry_of(&mut self, pod: Uid) -> Option<&mut Entry> {
+        let place = self.pods.get(&pod)?;
+        self.workloads.get_mut(&place.workload)
+    }
+
+    fn on_node(&mut self, node: &Name, mut tell: impl FnMut(&mut Entry, &Name)) {
+        let Some(workloads) = self.nodes.get(node) else { return };
+        for uid in workloads.keys() {
+            if let Some(e) = self.workloads.get_mut(uid) {
+                tell(e, node);
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn wish(&self) -> Wish<'_> {
+        Wish {
+            workload: &self.workload,
+            memory: &self.memory,
+            judgements: &self.judgements,
+            revert: self.revert.as_deref(),
+        }
+    }
+
+    /// The workload as it is declared now.
+    fn declared(&mut self, at: Timestamp, w: Workload, rules: &Rules) {
+        self.evidence.workload(at, &w);
+        let moved = w.generation != self.workload.generation
+            || w.permission != self.workload.permission
+            || w.unpatchable != self.workload.unpatchable;
+        self.workload = w;
+        self.urgent |= moved;
+        self.news |= moved;
+        if !self.memory.contested.is_empty()
+            && self.memory.contested.iter().any(|(id, s)| self.workload.probe(id).is_none_or(|p| p.settings != *s))
+        {
+            // Edited again: what stood against us no longer stands.
+            self.memory.contested.clear();
+        }
+        if verify::stopped(&self.workload.permission, at) {
+            // A person's stop is obeyed at once, not at the next turn: the workload may be out of our sight by then.
+            self.progress(rules, at);
+        }
+    }
+
+    fn judge(&mut self, rules: &Rules, now: Timestamp) {
+        let due = self.judged.is_none_or(|t| now.since(t) >= rules.judge_every);
+        if !(due || self.urgent) || self.gone {
+            return;
+        }
+        self.urgent = false;
+        self.judged = Some(now);
+        let judgements = decide::judge(&self.evidence, &self.workload, &self.memory, &rules.prices, now);
+        self.news |= judgements != self.judgements;
+        self.judgements = judgements;
+    }
+
+    /// Writes down a planned change as intended.
+    fn intend(&mut self, change: Change, now: Timestamp) {
+        let applied = self.memory.in_flight.as_ref().and_then(|f| f.applied);
+        self.memory.in_flight = Some(InFlight {
+            change,
+            stage: crate::change::Stage::Intended,
+            since: now,
+            applied,
+            generation: None,
+            version: self.workload.version,
+        });
+        self.revert = None;
+        self.note = None;
+        self.news = true;
+    }
+
+    /// The strongest wish among the probes.
+    fn foremost(&self) -> Option<&Judgement> {
+        let rank = |j: &Judgement| (j.urgency, j.wanted != j.current, j.reason != crate::reason::Reason::InPlace);
+        self.judgements.iter().rev().max_by(|a, b| rank(a).cmp(&rank(b)))
+    }
+
+    fn wishes(&self) -> bool {
+        self.judgements.iter().any(|j| j.urgency > Urgency::Hold && j.wanted != j.current)
+    }
+}

@@ -1,0 +1,169 @@
+//! What is shown of one workload: the same words in the `ProbeTuning` object, in `recommend`, and on the metrics page.
+
+use super::Entry;
+use crate::change::Stage;
+use crate::decide::Judgement;
+use crate::evidence::RestartRecord;
+use crate::memory::Memory;
+use crate::plan::{DEGRADED_AFTER, Gate};
+use crate::policy::{Mode, Unreadable};
+use crate::reason::Reason;
+use crate::units::Uid;
+use crate::workload::Address;
+
+/// Where a workload stands. Derived at each look, never stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Watched; its numbers are the best known, or too little is known.
+    Observing,
+    /// Better numbers are known and recommended.
+    Recommending,
+    /// A change of ours is being written or rolled out.
+    RollingOut,
+    /// A change of ours is being watched.
+    Verifying,
+    /// A change is wished and something holds it.
+    Held,
+    /// Several changes were taken back, or one could not be: a person decides.
+    Degraded,
+    /// The numbers are not what is wrong.
+    Refused,
+}
+
+impl Phase {
+    /// All phases.
+    pub const ALL: [Phase; 7] = [
+        Phase::Observing,
+        Phase::Recommending,
+        Phase::RollingOut,
+        Phase::Verifying,
+        Phase::Held,
+        Phase::Degraded,
+        Phase::Refused,
+    ];
+
+    /// As our objects name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Phase::Observing => "Observing",
+            Phase::Recommending => "Recommending",
+            Phase::RollingOut => "RollingOut",
+            Phase::Verifying => "Verifying",
+            Phase::Held => "Held",
+            Phase::Degraded => "Degraded",
+            Phase::Refused => "Refused",
+        }
+    }
+}
+
+/// A workload as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// Identity.
+    pub uid: Uid,
+    /// Where.
+    pub address: Address,
+    /// `metadata.generation` that was looked at.
+    pub generation: i64,
+    /// What its owners allow.
+    pub mode: Mode,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Why, as a code.
+    pub reason: Reason,
+    /// Why, in words.
+    pub message: String,
+    /// The judgement of each covered probe.
+    pub judgements: Vec<Judgement>,
+    /// What must survive a restart of the daemon.
+    pub memory: Memory,
+    /// Its last restarts, oldest first, at most 20.
+    pub restarts: Vec<RestartRecord>,
+    /// Annotations that cannot be read.
+    pub unreadable: Vec<Unreadable>,
+    /// It is gone or no longer opted in: this is the last view of it.
+    pub gone: bool,
+}
+
+impl View {
+    pub(super) fn of(e: &Entry) -> View {
+        let (phase, reason, message) = stand(e);
+        View {
+            uid: e.workload.uid,
+            address: e.workload.address.clone(),
+            generation: e.workload.generation,
+            mode: e.workload.permission.mode,
+            phase,
+            reason,
+            message,
+            judgements: e.judgements.clone(),
+            memory: e.memory.clone(),
+            restarts: e.evidence.restarts().to_vec(),
+            unreadable: e.workload.permission.unreadable.clone(),
+            gone: e.gone,
+        }
+    }
+}
+
+/// Where it stands, and why: what is under way comes first, then what holds, then what is believed.
+fn stand(e: &Entry) -> (Phase, Reason, String) {
+    let with_note = |words: String| match &e.note {
+        Some(note) if words.is_empty() => note.clone(),
+        Some(note) => format!("{words}; {note}"),
+        None => words,
+    };
+    if let Some(flight) = &e.memory.in_flight {
+        if let (Some(why), Gate::Held(reason, held)) = (&e.revert, &e.gate) {
+            return (Phase::Verifying, *reason, with_note(format!("to be taken back ({why}), but {held}")));
+        }
+        let phase = if flight.stage == Stage::Watching { Phase::Verifying } else { Phase::RollingOut };
+        let reason = if flight.stage == Stage::Watching { Reason::Verifying } else { flight.change.reason };
+        return (phase, reason, with_note(flight.change.message.clone()));
+    }
+    let foremost = e.foremost();
+    let believed = foremost.map_or((Reason::InPlace, "no probe to tune".to_owned()), |j| (j.reason, j.message.clone()));
+    if let Gate::Held(reason, held) = &e.gate {
+        let words = with_note(format!("{}; {held}", believed.1));
+        return match reason {
+            Reason::RecommendOnly => (Phase::Recommending, believed.0, words),
+            Reason::WaitsForRollout => (Phase::Recommending, *reason, words),
+            Reason::Flapping => (Phase::Degraded, *reason, words),
+            _ => (Phase::Held, *reason, words),
+        };
+    }
+    if let Some(u) = e.workload.permission.unreadable.first() {
+        let words = format!("{} is {:?}, which cannot be read; write for example {:?}", u.key, u.value, u.wanted);
+        return (Phase::Held, Reason::Unreadable, with_note(words));
+    }
+    if e.memory.reverts >= DEGRADED_AFTER {
+        return (Phase::Degraded, Reason::Flapping, with_note(believed.1));
+    }
+    if !e.memory.contested.is_empty() {
+        return (
+            Phase::Held,
+            Reason::Contested,
+            with_note("somebody put other numbers in the place of ours: theirs stand".into()),
+        );
+    }
+    if let Some(why) = &e.workload.permission.skip {
+        return (
+            Phase::Held,
+            Reason::Skipped,
+            with_note(format!("annotated probe-tuner.io/skip {why}").trim_end().to_owned()),
+        );
+    }
+    let phase = match believed.0 {
+        Reason::Sustained
+        | Reason::Synchronous
+        | Reason::SickReplica
+        | Reason::ColdStart
+        | Reason::Oom
+        | Reason::Crash
+        | Reason::Starved
+        | Reason::OverBudgetAtMax
+        | Reason::BoundConflict => Phase::Refused,
+        _ if e.wishes() => Phase::Recommending,
+        _ => Phase::Observing,
+    };
+    (phase, believed.0, with_note(believed.1))
+}

@@ -1,0 +1,213 @@
+//! Watches a change after it was made, and says when it was for the worse.
+//!
+//! **Takes** the change under way, the workload as declared now, and tallies of restarts and unreadiness from the
+//! evidence. **Gives** the next [`Step`] of the change. **Never** asks the model or the decision whether they were
+//! right: the judge is not the one who chose.
+//!
+//! A rollout is finished when the Deployment says so for its last generation (`observedGeneration` first: without it
+//! one reads the rollout before). Only then the watch begins, so that pods which start are not held against the change.
+
+use crate::change::{Intent, Stage};
+use crate::evidence::{Evidence, Tally};
+use crate::memory::InFlight;
+use crate::policy::{Mode, Permission};
+use crate::units::{Span, Timestamp};
+use crate::workload::Workload;
+
+/// How long to watch and wait. Ordinary configuration: tests set minutes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// How long a change is watched after its rollout (24 h: one cycle of load).
+    pub watch_for: Span,
+    /// How long a rollout of ours may take before it counts as stuck (30 min).
+    pub rollout_within: Span,
+    /// How long an unanswered patch is waited for before the declared numbers decide what became of it (2 min).
+    pub answer_within: Span,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Terms { watch_for: Span::DAY, rollout_within: Span::MINUTE * 30, answer_within: Span::MINUTE * 2 }
+    }
+}
+
+/// What happens next to a change under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing yet.
+    Wait,
+    /// It turns out to have been applied (a restart or a time-out hid the answer).
+    WasApplied,
+    /// It turns out never to have been applied: the numbers and the generation are those of before.
+    WasNotApplied,
+    /// The rollout is finished: the watch begins, or, for a revert, the change is over.
+    RolledOut,
+    /// Watched to the end, and not worse.
+    Good(Comparison),
+    /// Worse: back to the former numbers.
+    Worse(Why),
+    /// Somebody else wrote other numbers: theirs stand.
+    Contested,
+    /// The owner rolled out another version on top: before and after can no longer be compared. The numbers stay.
+    Superseded,
+    /// A person stopped everything here (off, a lower mode, skip, freeze).
+    Stopped,
+}
+
+/// The two windows of equal length that were compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// Up to the patch.
+    pub before: Tally,
+    /// From the end of the rollout.
+    pub after: Tally,
+}
+
+/// What was worse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The rollout did not finish within its time.
+    Stuck,
+    /// More restarts by probes a pod-hour.
+    Restarts(Comparison),
+    /// A larger share of the time unready.
+    Unready(Comparison),
+}
+
+impl Why {
+    /// In words for a person.
+    pub fn words(&self) -> String {
+        let hours = |t: &Tally| t.pod_time.as_secs_f64() / 3600.0;
+        match self {
+            Why::Stuck => "the rollout did not finish in time".into(),
+            Why::Restarts(c) => format!(
+                "{} restarts by probes in {:.1} pod-hours after it, {} in {:.1} before",
+                c.after.probe_restarts,
+                hours(&c.after),
+                c.before.probe_restarts,
+                hours(&c.before)
+            ),
+            Why::Unready(c) => format!(
+                "unready {} of {:.1} pod-hours after it, {} of {:.1} before",
+                c.after.unready,
+                hours(&c.after),
+                c.before.unready,
+                hours(&c.before)
+            ),
+        }
+    }
+}
+
+/// Whether a person's word stops everything in its reach, a change under way included. A pause is not such a word: it
+/// stops writes, and the watch goes on.
+pub fn stopped(permission: &Permission, now: Timestamp) -> bool {
+    stopped_below(permission, Mode::Auto, now)
+}
+
+/// The same for what needs less than [`Mode::Auto`].
+pub fn stopped_below(permission: &Permission, least: Mode, now: Timestamp) -> bool {
+    permission.mode < least || permission.skip.is_some() || permission.freeze_until.is_some_and(|until| now < until)
+}
+
+/// What happens next to the change under way of this workload.
+///
+/// Pure: asked again at the same moment with the same evidence it answers the same.
+pub fn next(flight: &InFlight, workload: &Workload, evidence: &Evidence, terms: &Terms, now: Timestamp) -> Step {
+    if stopped(&workload.permission, now) {
+        return Step::Stopped;
+    }
+    let holds = |to: bool| {
+        flight
+            .change
+            .steps
+            .iter()
+            .all(|s| workload.probe(&s.probe).is_some_and(|p| p.settings == if to { s.to } else { s.from }))
+    };
+    if flight.stage == Stage::Intended {
+        return if holds(true) {
+            Step::WasApplied
+        } else if !holds(false) {
+            Step::Contested
+        } else if now.since(flight.since) >= terms.answer_within {
+            Step::WasNotApplied
+        } else {
+            Step::Wait
+        };
+    }
+    // The patch may be known before the watch has shown it: only what is newer than the patch can contradict it.
+    let seen = flight.generation.is_none_or(|g| workload.generation >= g);
+    if !seen {
+        return if now.since(flight.since) >= terms.rollout_within { Step::Worse(Why::Stuck) } else { Step::Wait };
+    }
+    if !holds(true) {
+        return Step::Contested;
+    }
+    if workload.version != flight.version && flight.version != 0 {
+        return Step::Superseded;
+    }
+    match flight.stage {
+        Stage::Patched if workload.at_rest() => Step::RolledOut,
+        Stage::Patched if now.since(flight.since) >= terms.rollout_within && flight.change.intent == Intent::Tune => {
+            Step::Worse(Why::Stuck)
+        }
+        Stage::Watching => watch(flight, evidence, terms, now),
+        _ => Step::Wait,
+    }
+}
+
+fn watch(flight: &InFlight, evidence: &Evidence, terms: &Terms, now: Timestamp) -> Step {
+    let elapsed = now.since(flight.since);
+    let applied = flight.applied.unwrap_or(flight.since);
+    let c = Comparison { before: evidence.tally(applied - elapsed, applied), after: evidence.tally(flight.since, now) };
+    let done = elapsed >= terms.watch_for;
+    if more_restarts(&c, done) {
+        return Step::Worse(Why::Restarts(c));
+    }
+    if longer_unready(&c, elapsed, terms.watch_for) {
+        return Step::Worse(Why::Unready(c));
+    }
+    if done { Step::Good(c) } else { Step::Wait }
+}
+
+/// Fewer restarts than this say nothing: one may be a true fault, and those come at any time.
+const FEWEST: u32 = 2;
+
+/// Whether there were more restarts a pod-hour than before.
+///
+/// At the end of the watch the plain comparison decides. Before it only what chance does not explain (a probability
+/// below 1 %, by the exact conditional test of two Poisson rates: given n restarts in all, each fell into the later
+/// window with its share of the pod-time), else the first restart after any change would undo it.
+fn more_restarts(c: &Comparison, done: bool) -> bool {
+    let (before, after) = (c.before.pod_time.as_secs_f64(), c.after.pod_time.as_secs_f64());
+    let n = c.after.probe_restarts;
+    if n < FEWEST || after <= 0.0 {
+        return false;
+    }
+    // Nothing is known of the time before: what is asked is whether the restarts come thick enough to be a loop.
+    if before < after / 10.0 {
+        return n > 2 * FEWEST;
+    }
+    if done {
+        return f64::from(n) / after > f64::from(c.before.probe_restarts) / before;
+    }
+    let share = after / (after + before);
+    upper_binomial(n, n + c.before.probe_restarts, share) < 0.01
+}
+
+/// P(X ≥ k) for X binomial with `n` trials of chance `p`.
+fn upper_binomial(k: u32, n: u32, p: f64) -> f64 {
+    let mut term = (1.0 - p).powi(i32::try_from(n).unwrap_or(i32::MAX));
+    let mut below = 0.0;
+    for i in 0..k {
+        below += term;
+        term *= f64::from(n - i) / f64::from(i + 1) * p / (1.0 - p);
+    }
+    (1.0 - below).max(0.0)
+}
+
+/// Whether the pods were unready for a larger share of their time: half more than before, and by at least half a
+/// percent of it, after at least an eighth of the watch (a single slow check early on is no trend).
+fn longer_unready(c: &Comparison, elapsed: Span, watch_for: Span) -> bool {
+    let share = |t: &Tally| t.unready.as_secs_f64() / t.pod_time.as_secs_f64().max(1.0);
+    elapsed.nanos() >= watch_for.nanos() / 8 && share(&c.after) > 1.5 * share(&c.before) + 0.005
+}
