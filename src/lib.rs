@@ -29,4 +29,5 @@ pub mod plan;
 pub mod engine;
 
 // The edge: talks to the world.
+pub mod observe;
 pub mod cli;

@@ -1,0 +1,656 @@
+//! Reads the kubelet's `/metrics/probes` page: one pass over the bytes as they arrive, keeping only our pods.
+//!
+//! A node's page holds every probe of every pod, fourteen lines of histogram and two or three of counters each, and most
+//! of it is not ours. So the verdict on a line is taken from its labels alone, and the bucket lines of one series, which
+//! are equal up to `le="`, are judged once: for the rest of them one comparison of bytes decides.
+//!
+//! A page that does not end as a page ends (no newline at the end, or the connection broke) is refused whole. The next
+//! one comes with the next scrape and counters are cumulative, so nothing is lost by waiting, while half a page looks
+//! like a counter that went back to zero.
+//!
+//! Facts: `kubernetes/kubernetes:pkg/kubelet/prober/{prober_manager,worker}.go`, v1.36; the text format 0.0.4 of
+//! Prometheus. `prober_probe_total` names the pod's uid, `prober_probe_duration_seconds` does not: they are joined by
+//! namespace, pod, container and type, and a duration series without its counter is not believed.
+
+use crate::observation::{Counters, EDGES, Sample};
+use crate::probe::ProbeKind;
+use crate::units::{Name, Uid};
+use crate::workload::ProbeId;
+use memchr::{memchr, memchr2};
+use std::collections::HashMap;
+
+/// The largest page that is read unless configured: 110 pods with three probes each make 0.8 MB; thirty times that is
+/// not a kubelet.
+pub const PAGE_LIMIT: usize = 32 << 20;
+
+/// The longest line. Names of Kubernetes are at most 253 bytes each, so a line of the kubelet stays below 1.5 KiB.
+const LINE_LIMIT: usize = 64 << 10;
+
+/// Most series of our own pods that one page may make us keep: the kubelet allows 110 pods unless told otherwise, and
+/// this is a hundred probes for each.
+const SERIES_LIMIT: usize = 11_000;
+
+/// Every edge of the kubelet's histogram was seen.
+const ALL_EDGES: u16 = (1 << EDGES.len()) - 1;
+
+/// Why a page was refused whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PageError {
+    /// It went past the limit; what came after was not read.
+    #[error("the page is longer than {limit} bytes and was not read to its end")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// It ends within a line.
+    #[error("the page is cut: it ends within a line, after {bytes} bytes")]
+    Cut {
+        /// How much of it came.
+        bytes: usize,
+    },
+    /// A line without an end.
+    #[error("a line of the page is longer than {LINE_LIMIT} bytes")]
+    LineTooLong,
+    /// More series of our pods than a node can have.
+    #[error("the page holds more than {SERIES_LIMIT} probes of our pods")]
+    TooManySeries,
+}
+
+impl PageError {
+    /// A word for metrics and events.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            PageError::TooLarge { .. } => "page_too_large",
+            PageError::Cut { .. } => "page_cut",
+            PageError::LineTooLong => "page_line_too_long",
+            PageError::TooManySeries => "page_too_many_series",
+        }
+    }
+}
+
+/// What was left out of a page that was read, counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Skipped {
+    /// Lines of the kubelet's probe metrics that could not be read, or whose value is no count.
+    pub malformed: u64,
+    /// Buckets at edges which are not [`EDGES`].
+    pub odd_edges: u64,
+    /// Counters that name one of our pods with another uid: of its namesake that went before.
+    pub strangers: u64,
+    /// Probes of ours whose histogram is not whole, falls, or has no counter beside it.
+    pub incomplete: u64,
+}
+
+/// A page that was read.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Page {
+    /// One for each probe of our pods, ordered by pod, container and kind.
+    pub samples: Vec<Sample>,
+    /// What was left out.
+    pub skipped: Skipped,
+}
+
+/// A page in the reading. `lookup` tells the uid of the pod of this namespace and name **on the node whose page it is**,
+/// or `None` for a pod that is none of ours: so a node is believed only about its own pods.
+///
+/// Holds at most one unfinished line and the series of our pods, whatever the page's length.
+#[derive(Debug)]
+pub struct Parser<L> {
+    lookup: L,
+    limit: usize,
+    bytes: usize,
+    carry: Vec<u8>,
+    state: State,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    series: Vec<Series>,
+    index: HashMap<(Uid, ProbeKind), Vec<u32>>,
+    skipped: Skipped,
+    /// A bucket line up to and with `le="`, and whose it is.
+    head: Vec<u8>,
+    head_of: Option<u32>,
+    full: bool,
+}
+
+#[derive(Debug)]
+struct Series {
+    pod: Uid,
+    kind: ProbeKind,
+    container: Name,
+    counters: Counters,
+    edges: u16,
+    totals: bool,
+    durations: bool,
+    broken: bool,
+}
+
+impl<L: FnMut(&str, &str) -> Option<Uid>> Parser<L> {
+    /// Begins a page of at most `limit` bytes.
+    pub fn new(lookup: L, limit: usize) -> Self {
+        Parser { lookup, limit, bytes: 0, carry: Vec::new(), state: State::default() }
+    }
+
+    /// Reads the next bytes of the page, in pieces of any length.
+    ///
+    /// # Errors
+    /// The page is refused: nothing more needs to be fed.
+    pub fn feed(&mut self, mut chunk: &[u8]) -> Result<(), PageError> {
+        self.bytes = self.bytes.saturating_add(chunk.len());
+        if self.bytes > self.limit {
+            return Err(PageError::TooLarge { limit: self.limit });
+        }
+        if !self.carry.is_empty() {
+            let end = memchr(b'\n', chunk);
+            let piece = &chunk[..end.unwrap_or(chunk.len())];
+            if self.carry.len() + piece.len() > LINE_LIMIT {
+                return Err(PageError::LineTooLong);
+            }
+            self.carry.extend_from_slice(piece);
+            let Some(end) = end else { return Ok(()) };
+            self.state.line(&mut self.lookup, &self.carry);
+            self.carry.clear();
+            chunk = &chunk[end + 1..];
+        }
+        while let Some(end) = memchr(b'\n', chunk) {
+            self.state.line(&mut self.lookup, &chunk[..end]);
+            chunk = &chunk[end + 1..];
+        }
+        if chunk.len() > LINE_LIMIT {
+            return Err(PageError::LineTooLong);
+        }
+        self.carry.extend_from_slice(chunk);
+        if self.state.full { Err(PageError::TooManySeries) } else { Ok(()) }
+    }
+
+    /// Ends the page.
+    ///
+    /// # Errors
+    /// [`PageError::Cut`] if its last line has no end.
+    pub fn finish(self) -> Result<Page, PageError> {
+        if !self.carry.is_empty() {
+            return Err(PageError::Cut { bytes: self.bytes });
+        }
+        Ok(self.state.finish())
+    }
+}
+
+/// Reads a whole page that is in memory already.
+///
+/// # Errors
+/// As [`Parser::feed`] and [`Parser::finish`].
+pub fn read(page: &[u8], lookup: impl FnMut(&str, &str) -> Option<Uid>) -> Result<Page, PageError> {
+    let mut parser = Parser::new(lookup, PAGE_LIMIT);
+    parser.feed(page)?;
+    parser.finish()
+}
+
+/// The three metrics that are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Metric {
+    Total,
+    Bucket,
+    Count,
+}
+
+/// The labels of one line, as they stand in it. A value with an escape in it is kept as it is written: no name of
+/// Kubernetes holds a character that needs one, so such a value is never equal to one of ours.
+#[derive(Default)]
+struct Labels<'a> {
+    namespace: Option<&'a [u8]>,
+    pod: Option<&'a [u8]>,
+    pod_uid: Option<&'a [u8]>,
+    container: Option<&'a [u8]>,
+    probe_type: Option<&'a [u8]>,
+    result: Option<&'a [u8]>,
+    le: Option<&'a [u8]>,
+    /// Where the value of `le` begins.
+    le_at: usize,
+    /// `le` is the last label.
+    le_last: bool,
+}
+
+impl State {
+    fn line(&mut self, lookup: &mut impl FnMut(&str, &str) -> Option<Uid>, line: &[u8]) {
+        if !self.head.is_empty() && line.starts_with(&self.head) {
+            match self.head_of {
+                None => return,
+                Some(at) => {
+                    if let Some((edge, value)) = bucket_tail(&line[self.head.len()..]) {
+                        self.bucket(at, edge, value);
+                        return;
+                    }
+                }
+            }
+        }
+        let Some(rest) = line.strip_prefix(b"prober_probe_") else { return };
+        let Some(brace) = memchr(b'{', rest) else { return };
+        let metric = match rest[..brace].trim_ascii_end() {
+            b"total" => Metric::Total,
+            b"duration_seconds_bucket" => Metric::Bucket,
+            b"duration_seconds_count" => Metric::Count,
+            _ => return,
+        };
+        if self.sample(lookup, metric, line, line.len() - rest.len() + brace + 1).is_none() {
+            self.skipped.malformed += 1;
+        }
+    }
+
+    /// Reads a line of one of the three metrics, whose labels begin at `at`; `None` if it cannot be read.
+    fn sample(
+        &mut self,
+        lookup: &mut impl FnMut(&str, &str) -> Option<Uid>,
+        metric: Metric,
+        line: &[u8],
+        at: usize,
+    ) -> Option<()> {
+        let (labels, value) = labels(line, at)?;
+        let namespace = std::str::from_utf8(labels.namespace?).ok()?;
+        let pod = std::str::from_utf8(labels.pod?).ok()?;
+        let ours = lookup(namespace, pod);
+        let remembered = metric == Metric::Bucket && labels.le_last;
+        let Some(uid) = ours else {
+            if remembered {
+                self.remember(&line[..labels.le_at], None);
+            }
+            return Some(());
+        };
+        let kind = match labels.probe_type? {
+            b"Liveness" => ProbeKind::Liveness,
+            b"Readiness" => ProbeKind::Readiness,
+            b"Startup" => ProbeKind::Startup,
+            _ => return None,
+        };
+        if metric == Metric::Total {
+            let named = labels.pod_uid.and_then(|u| std::str::from_utf8(u).ok()).and_then(Uid::parse);
+            if named != Some(uid) {
+                self.skipped.strangers += 1;
+                return Some(());
+            }
+        }
+        let container = std::str::from_utf8(labels.container?).ok()?;
+        let at = self.series(uid, kind, container)?;
+        if remembered {
+            self.remember(&line[..labels.le_at], Some(at));
+        }
+        match metric {
+            Metric::Bucket => {
+                self.bucket(at, labels.le?, value);
+                return Some(());
+            }
+            Metric::Count => {
+                let series = self.series.get_mut(at as usize)?;
+                series.durations = true;
+                let Some(count) = count(value) else {
+                    series.broken = true;
+                    return None;
+                };
+                series.counters.count = count;
+            }
+            Metric::Total => {
+                let series = self.series.get_mut(at as usize)?;
+                series.totals = true;
+                let Some(count) = count(value) else {
+                    series.broken = true;
+                    return None;
+                };
+                match labels.result? {
+                    b"successful" => series.counters.successful = count,
+                    b"failed" => series.counters.failed = count,
+                    // `unknown` is never counted up by any kubelet read; another word would be news.
+                    b"unknown" => {}
+                    _ => return None,
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn remember(&mut self, head: &[u8], of: Option<u32>) {
+        self.head.clear();
+        self.head.extend_from_slice(head);
+        self.head_of = of;
+    }
+
+    fn bucket(&mut self, at: u32, edge: &[u8], value: &[u8]) {
+        let Some(series) = self.series.get_mut(at as usize) else { return };
+        series.durations = true;
+        let place = match edge {
+            b"0.005" => 0,
+            b"0.01" => 1,
+            b"0.025" => 2,
+            b"0.05" => 3,
+            b"0.1" => 4,
+            b"0.25" => 5,
+            b"0.5" => 6,
+            b"1" => 7,
+            b"2.5" => 8,
+            b"5" => 9,
+            b"10" => 10,
+            b"+Inf" => return,
+            other => match float(other).map(|edge| EDGES.iter().position(|e| *e == edge)) {
+                Some(Some(place)) => place,
+                Some(None) => {
+                    self.skipped.odd_edges += 1;
+                    return;
+                }
+                None => {
+                    self.skipped.malformed += 1;
+                    return;
+                }
+            },
+        };
+        match count(value) {
+            Some(count) => {
+                series.counters.buckets[place] = count;
+                series.edges |= 1 << place;
+            }
+            None => {
+                series.broken = true;
+                self.skipped.malformed += 1;
+            }
+        }
+    }
+
+    /// The place of this probe's series, made if it is new; `None` when there are too many.
+    fn series(&mut self, pod: Uid, kind: ProbeKind, container: &str) -> Option<u32> {
+        let places = self.index.entry((pod, kind)).or_default();
+        for &at in places.iter() {
+            if self.series.get(at as usize).is_some_and(|s| *s.container == *container) {
+                return Some(at);
+            }
+        }
+        if self.series.len() >= SERIES_LIMIT {
+            self.full = true;
+            return None;
+        }
+        let at = u32::try_from(self.series.len()).ok()?;
+        places.push(at);
+        self.series.push(Series {
+            pod,
+            kind,
+            container: Name::from(container),
+            counters: Counters::default(),
+            edges: 0,
+            totals: false,
+            durations: false,
+            broken: false,
+        });
+        Some(at)
+    }
+
+    fn finish(mut self) -> Page {
+        let mut samples = Vec::with_capacity(self.series.len());
+        for series in self.series {
+            if !series.totals && !series.broken && series.counters.count == 0 {
+                continue; // Only another pod's uid was counted, or the series is empty.
+            }
+            let counters = series.counters;
+            let rising = counters.buckets.is_sorted() && counters.buckets[EDGES.len() - 1] <= counters.count;
+            let whole = !series.durations || series.edges == ALL_EDGES;
+            let counted = series.totals && (counters.count == 0 || counters.successful > 0);
+            if rising && whole && counted && !series.broken {
+                let probe = ProbeId { container: series.container, kind: series.kind };
+                samples.push(Sample { pod: series.pod, probe, counters });
+            } else {
+                self.skipped.incomplete += 1;
+            }
+        }
+        samples.sort_by(|a, b| (a.pod, &a.probe).cmp(&(b.pod, &b.probe)));
+        Page { samples, skipped: self.skipped }
+    }
+}
+
+/// Splits what follows `le="` in the kubelet's own form, `0.25"} 20`, into edge and value.
+fn bucket_tail(tail: &[u8]) -> Option<(&[u8], &[u8])> {
+    let quote = memchr(b'"', tail)?;
+    let value = tail[quote + 1..].strip_prefix(b"} ")?;
+    Some((&tail[..quote], value))
+}
+
+/// Reads `name="value",…} value` from `at`, as the text format allows it: blanks between the parts, a comma after the
+/// last label, escapes in values. Gives what follows the brace.
+fn labels(line: &[u8], mut at: usize) -> Option<(Labels<'_>, &[u8])> {
+    let mut labels = Labels::default();
+    loop {
+        at = past_blanks(line, at);
+        if line.get(at) == Some(&b'}') {
+            return Some((labels, &line[at + 1..]));
+        }
+        let equals = at + memchr(b'=', &line[at..])?;
+        let name = line[at..equals].trim_ascii();
+        at = past_blanks(line, equals + 1);
+        if line.get(at) != Some(&b'"') {
+            return None;
+        }
+        let begin = at + 1;
+        let end = end_of_value(line, begin)?;
+        let value = &line[begin..end];
+        labels.le_last = false;
+        match name {
+            b"namespace" => labels.namespace = Some(value),
+            b"pod" => labels.pod = Some(value),
+            b"pod_uid" => labels.pod_uid = Some(value),
+            b"container" => labels.container = Some(value),
+            b"probe_type" => labels.probe_type = Some(value),
+            b"result" => labels.result = Some(value),
+            b"le" => {
+                labels.le = Some(value);
+                labels.le_at = begin;
+                labels.le_last = true;
+            }
+            _ => {}
+        }
+        at = past_blanks(line, end + 1);
+        match line.get(at) {
+            Some(b',') => at += 1,
+            Some(b'}') => {}
+            _ => return None,
+        }
+    }
+}
+
+fn past_blanks(line: &[u8], mut at: usize) -> usize {
+    while matches!(line.get(at), Some(b' ' | b'\t')) {
+        at += 1;
+    }
+    at
+}
+
+/// The place of the quote that ends the value which begins at `at`.
+fn end_of_value(line: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += memchr2(b'"', b'\\', line.get(at..)?)?;
+        if line[at] == b'"' {
+            return Some(at);
+        }
+        at += 2; // A backslash takes the next byte with it, whatever that is.
+    }
+}
+
+/// A sample's value as a count; a timestamp may follow it. `None` for what is no count: negative, not finite, beyond
+/// the integers that a float holds exactly.
+fn count(value: &[u8]) -> Option<u64> {
+    let value = value.trim_ascii();
+    let value = memchr2(b' ', b'\t', value).map_or(value, |blank| &value[..blank]);
+    if !value.is_empty() && value.len() <= 15 && value.iter().all(u8::is_ascii_digit) {
+        return Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
+    }
+    let value = float(value)?;
+    (0.0..9_007_199_254_740_992.0).contains(&value).then(|| value.round() as u64)
+}
+
+fn float(text: &[u8]) -> Option<f64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+
+    const UID: &str = "17e2dc72-8979-44e1-8b7d-04d35ceec5a3";
+
+    fn ours(namespace: &str, pod: &str) -> Option<Uid> {
+        (namespace == "shop" && pod == "web-1").then(|| Uid::parse(UID).unwrap())
+    }
+
+    fn page(extra: &str) -> String {
+        let labels = r#"container="app",namespace="shop",pod="web-1",probe_type="Liveness""#;
+        let mut text = String::from("# HELP prober_probe_duration_seconds x\n");
+        for edge in ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"] {
+            text += &format!("prober_probe_duration_seconds_bucket{{{labels},le=\"{edge}\"}} 7\n");
+        }
+        text += &format!("prober_probe_duration_seconds_sum{{{labels}}} 0.5\n");
+        text += &format!("prober_probe_duration_seconds_count{{{labels}}} 7\n");
+        text += extra;
+        text
+    }
+
+    fn total(uid: &str, result: &str, value: &str) -> String {
+        format!(
+            "prober_probe_total{{container=\"app\",namespace=\"shop\",pod=\"web-1\",pod_uid=\"{uid}\",probe_type=\"Liveness\",result=\"{result}\"}} {value}\n"
+        )
+    }
+
+    #[test]
+    fn a_series_and_its_counter_are_joined_without_the_uid_that_one_of_them_lacks() {
+        let read = read(page(&(total(UID, "failed", "3") + &total(UID, "successful", "7"))).as_bytes(), ours).unwrap();
+        assert_eq!(read.samples.len(), 1);
+        let counters = Counters { successful: 7, failed: 3, buckets: [7; 11], count: 7 };
+        assert_eq!(read.samples[0].counters, counters);
+        assert_eq!(read.skipped, Skipped::default());
+    }
+
+    #[test]
+    fn counts_written_with_an_exponent_are_counts_and_what_is_no_number_is_not() {
+        for (text, wanted) in [
+            ("1e+06", Some(1_000_000)),
+            ("1.234567e+06", Some(1_234_567)),
+            ("12 1700000000000", Some(12)),
+            ("0", Some(0)),
+            ("+Inf", None),
+            ("NaN", None),
+            ("-1", None),
+            ("1e300", None),
+            ("", None),
+            ("x", None),
+        ] {
+            assert_eq!(count(text.as_bytes()), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_probe_whose_counter_is_no_number_is_left_out_and_counted() {
+        let text = page(&(total(UID, "failed", "NaN") + &total(UID, "successful", "7")));
+        let read = read(text.as_bytes(), ours).unwrap();
+        assert_eq!((read.samples.len(), read.skipped.malformed, read.skipped.incomplete), (0, 1, 1));
+    }
+
+    #[test]
+    fn a_pod_of_our_name_and_another_uid_is_a_stranger() {
+        let text = page("") + &total("00000000-0000-4000-8000-000000000001", "successful", "7");
+        let read = read(text.as_bytes(), ours).unwrap();
+        assert_eq!((read.samples.len(), read.skipped.strangers, read.skipped.incomplete), (0, 1, 1));
+    }
+
+    #[test]
+    fn a_page_cut_within_a_line_is_refused() {
+        let text = page(&total(UID, "successful", "7"));
+        let cut = &text.as_bytes()[..text.len() - 2];
+        assert_eq!(read(cut, ours), Err(PageError::Cut { bytes: cut.len() }));
+    }
+
+    #[test]
+    fn a_page_cut_between_two_lines_gives_no_counter_that_seems_to_have_gone_back() {
+        let whole = page(&(total(UID, "failed", "3") + &total(UID, "successful", "7")));
+        for (at, _) in whole.match_indices('\n') {
+            let read = read(&whole.as_bytes()[..=at], ours).unwrap();
+            for sample in read.samples {
+                assert_eq!((sample.counters.successful, sample.counters.count), (7, 7));
+            }
+        }
+    }
+
+    #[test]
+    fn edges_that_the_kubelet_does_not_have_are_ignored_and_counted() {
+        let odd = r#"prober_probe_duration_seconds_bucket{container="app",namespace="shop",pod="web-1",probe_type="Liveness",le="0.75"} 7"#;
+        let text = page(&format!("{odd}\n{}", total(UID, "successful", "7")));
+        let read = read(text.as_bytes(), ours).unwrap();
+        assert_eq!((read.samples.len(), read.skipped.odd_edges), (1, 1));
+    }
+
+    #[test]
+    fn labels_may_stand_in_any_order_with_blanks_and_escapes() {
+        let text = format!(
+            "prober_probe_total {{ result = \"failed\", note=\"a \\\"}} 9\\\\\", pod_uid=\"{UID}\", pod=\"web-1\", probe_type=\"Startup\", namespace=\"shop\", container=\"app\", }} 4 1700000000000\n"
+        );
+        let read = read(text.as_bytes(), ours).unwrap();
+        assert_eq!(read.samples[0].counters.failed, 4);
+        assert_eq!(read.samples[0].probe.kind, ProbeKind::Startup);
+        let escaped = text.replace("pod=\"web-1\"", "pod=\"web\\n-1\"");
+        assert_eq!(super::read(escaped.as_bytes(), ours).unwrap().samples.len(), 0);
+    }
+
+    #[test]
+    fn a_page_beyond_the_limit_is_refused_without_being_held() {
+        let chunk = vec![b'\n'; 1 << 20];
+        let mut parser = Parser::new(ours, PAGE_LIMIT);
+        let mut fed = 0;
+        let error = loop {
+            fed += chunk.len();
+            if let Err(error) = parser.feed(&chunk) {
+                break error;
+            }
+        };
+        assert_eq!(error, PageError::TooLarge { limit: PAGE_LIMIT });
+        assert_eq!(fed, PAGE_LIMIT + chunk.len());
+        assert!(parser.carry.capacity() <= LINE_LIMIT);
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused_before_it_fills_the_memory() {
+        let mut parser = Parser::new(ours, PAGE_LIMIT);
+        let error = (0..).find_map(|_| parser.feed(&[b'x'; 4096]).err()).unwrap();
+        assert_eq!(error, PageError::LineTooLong);
+        assert!(parser.carry.capacity() <= 2 * LINE_LIMIT);
+    }
+
+    #[test]
+    fn a_node_that_invents_containers_without_end_is_refused() {
+        let mut parser = Parser::new(ours, PAGE_LIMIT);
+        let error = (0..SERIES_LIMIT * 2)
+            .find_map(|i| {
+                let line = total(UID, "failed", "1").replace("\"app\"", &format!("\"app{i}\""));
+                parser.feed(line.as_bytes()).err()
+            })
+            .unwrap();
+        assert_eq!(error, PageError::TooManySeries);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..400),
+            at in 0usize..2000,
+            piece in 1usize..300,
+        ) {
+            let mut text = page(&total(UID, "successful", "7")).into_bytes();
+            let at = at.min(text.len());
+            text.splice(at..at, bytes);
+            let mut parser = Parser::new(ours, PAGE_LIMIT);
+            for chunk in text.chunks(piece) {
+                prop_assert!(parser.feed(chunk).is_ok());
+            }
+            let pieces = parser.finish();
+            prop_assert_eq!(pieces, read(&text, ours));
+        }
+
+        #[test]
+        fn near_misses_of_the_format_never_panic(text in "(prober_probe_(total|duration_seconds_bucket|duration_seconds_count)|[a-z]{1,3}) ?[{\"\\\\}=, lepod_namscti0-9]{0,60}\n") {
+            prop_assert!(read(text.as_bytes(), |_, _| Uid::parse(UID)).is_ok());
+        }
+    }
+}
