@@ -230,6 +230,32 @@ impl PerPodYear {
         (events.is_finite() && events >= 0.0).then_some(PerPodYear(events))
     }
 
+    /// Reads a rate as annotations and files write it: a number above 0, then `/pod-day`, `/pod-week`, `/pod-month` (30
+    /// days) or `/pod-year` (365).
+    ///
+    /// # Errors
+    /// Says what was found and what is wanted.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (number, unit) = text.split_once('/')?;
+            let times = match unit {
+                "pod-day" => 365.0,
+                "pod-week" => 365.0 / 7.0,
+                "pod-month" => 365.0 / 30.0,
+                "pod-year" => 1.0,
+                _ => return None,
+            };
+            let plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+            let number: f64 = number.parse().ok().filter(|n| plain && *n > 0.0)?;
+            PerPodYear::new(number * times)
+        };
+        read().ok_or_else(|| {
+            format!(
+                "{text:?} is no rate; write a number above 0 and a unit, as \"1/pod-year\", \"2/pod-month\", \"1/pod-week\" or \"0.5/pod-day\""
+            )
+        })
+    }
+
     /// Events a pod-year.
     pub const fn get(self) -> f64 {
         self.0
@@ -334,6 +360,19 @@ mod tests {
         for wrong in ["", "5", "s", "5 s", "-5s", "5x", "1.5s", "99999999999999d", "200000000000d"] {
             let message = parse_span(wrong).unwrap_err();
             assert!(message.contains("\"5s\"") && message.contains(&format!("{wrong:?}")), "{message}");
+        }
+    }
+
+    #[test]
+    fn rates_are_read_with_their_unit_and_nothing_else() {
+        for (text, a_year) in
+            [("1/pod-year", 1.0), ("2/pod-month", 365.0 / 15.0), ("1/pod-week", 365.0 / 7.0), ("0.5/pod-day", 182.5)]
+        {
+            assert!((PerPodYear::parse(text).unwrap().get() - a_year).abs() < 1e-9, "{text}");
+        }
+        for wrong in ["", "1", "0/pod-year", "-1/pod-year", "inf/pod-year", "1e3/pod-day", "1 /pod-day", "1/year"] {
+            let message = PerPodYear::parse(wrong).unwrap_err();
+            assert!(message.contains("\"1/pod-year\"") && message.contains(&format!("{wrong:?}")), "{message}");
         }
     }
 

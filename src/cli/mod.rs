@@ -6,11 +6,13 @@
 //! A command is a file with `Args`, whose help carries examples, and `run(&Args, &mut Console)`. A reader that goes away
 //! (`probe-tuner … | head`) is not an error.
 
+mod configuration;
 mod console;
 mod exit;
 mod failure;
 mod version;
 
+pub use configuration::ConfigArgs;
 pub use console::Console;
 pub use exit::Exit;
 pub use failure::{Failure, Problem};
