@@ -1,0 +1,240 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"minicluster/internal/script"
+)
+
+// workload is the living part of a container: its listeners and how many checks they have seen.
+type workload struct {
+	r     *Runtime
+	c     *container
+	ip    string
+	ports []containerPort
+	alive context.Context // ends with the container
+	kill  context.CancelFunc
+
+	mu        sync.Mutex
+	checks    int       // since stepBase
+	stepBase  time.Time // where the clock of the steps begins
+	listeners []net.Listener
+}
+
+func newWorkload(r *Runtime, c *container, ip string, ports []containerPort) *workload {
+	w := &workload{r: r, c: c, ip: ip, ports: ports, stepBase: c.started}
+	w.alive, w.kill = context.WithCancel(context.Background())
+	return w
+}
+
+// open listens on the container's ports. What speaks there follows from the port's name: grpc… is the gRPC health
+// service, tcp… a bare port that the script opens, closes and blocks, anything else HTTP.
+func (w *workload) open() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.alive.Err() != nil {
+		return nil // ended before its ports opened
+	}
+	for _, p := range w.ports {
+		if p.Protocol != "" && p.Protocol != "TCP" {
+			continue
+		}
+		address := net.JoinHostPort(w.ip, strconv.Itoa(p.ContainerPort))
+		if strings.HasPrefix(p.Name, "tcp") {
+			go w.gate(address, "tcp:"+strconv.Itoa(p.ContainerPort))
+			continue
+		}
+		ln, err := net.Listen("tcp", address)
+		if err != nil {
+			return err
+		}
+		w.listeners = append(w.listeners, ln)
+		if strings.HasPrefix(p.Name, "grpc") {
+			s := grpc.NewServer()
+			healthpb.RegisterHealthServer(s, &health{w: w})
+			go s.Serve(ln)
+			context.AfterFunc(w.alive, s.Stop)
+			continue
+		}
+		s := &http.Server{Handler: w, BaseContext: func(net.Listener) context.Context { return w.alive }}
+		go s.Serve(ln)
+		context.AfterFunc(w.alive, func() { s.Close() })
+	}
+	return nil
+}
+
+// close shuts every port at once: a connection that comes later is refused.
+func (w *workload) close() {
+	w.kill()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, ln := range w.listeners {
+		ln.Close()
+	}
+}
+
+// stepClock is the time in seconds by which steps are due.
+func (w *workload) stepClock(t time.Time, play *script.Play) float64 {
+	if play.Epoch > 0 {
+		return unix(t) - play.Epoch
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return t.Sub(w.stepBase).Seconds()
+}
+
+// traceClock is a moment's place in the trace, in seconds from the trace's first start. It counts from the start of the
+// pod, so it goes on while a container restarts, and begins at an offset that is the pod's own.
+func (c *container) traceClock(t time.Time) float64 {
+	play := c.play
+	if play.Recording == nil {
+		return 0
+	}
+	offset := 0.0
+	switch {
+	case play.Offset != nil:
+		offset = *play.Offset
+	case play.Epoch == 0:
+		offset = script.Offset(c.box.pod(), play.Recording.Period())
+	}
+	if play.Epoch > 0 {
+		return unix(t) - play.Epoch + offset
+	}
+	return t.Sub(c.box.created).Seconds() + offset
+}
+
+// due is what the script says for a check that starts now, and the check's number.
+func (w *workload) due(t time.Time, path string) (script.Answer, int) {
+	w.r.mu.Lock()
+	play, clock := w.c.play, w.c.traceClock(t)
+	w.r.mu.Unlock()
+	w.mu.Lock()
+	n := w.checks
+	w.checks++
+	w.mu.Unlock()
+	return play.Answer(n, w.stepClock(t, play), clock, path), n
+}
+
+// peek is what the script says of a port at a moment, no check being counted.
+func (w *workload) peek(t time.Time, path string) script.Answer {
+	w.r.mu.Lock()
+	play, clock := w.c.play, w.c.traceClock(t)
+	w.r.mu.Unlock()
+	return play.Answer(len(play.Queue), w.stepClock(t, play), clock, path)
+}
+
+// answer takes as long as the script says and tells what to say; false when the client or the container went first.
+func (w *workload) answer(ctx context.Context, kind, path string) (script.Answer, bool) {
+	begin := now()
+	a, n := w.due(begin, path)
+	var answered <-chan time.Time
+	if a.MS >= 0 {
+		answered = time.After(milliseconds(a.MS))
+	}
+	end := "answered"
+	select {
+	case <-answered:
+	case <-w.alive.Done():
+		end = "container ended"
+	case <-ctx.Done():
+		end = "client gone"
+		if w.alive.Err() != nil {
+			end = "container ended"
+		}
+	}
+	e := w.c.event("request", begin)
+	delete(e, "id")
+	e["kind"], e["path"], e["n"], e["script_ms"], e["status"], e["end"] = kind, path, n, a.MS, a.Status, end
+	e["since_start_ms"], e["took_ms"] = begin.Sub(w.c.started).Seconds()*1e3, now().Sub(begin).Seconds()*1e3
+	if a.Refused {
+		e["refused"] = true
+	}
+	w.r.record.put(e)
+	return a, end == "answered"
+}
+
+// ServeHTTP is the container's web server.
+func (w *workload) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	a, answered := w.answer(r.Context(), "http", r.URL.Path)
+	switch {
+	case !answered:
+		panic(http.ErrAbortHandler) // closes the connection without a word
+	case a.Refused:
+		reset(rw)
+	default:
+		rw.WriteHeader(a.Status)
+		fmt.Fprintf(rw, "%d\n", a.Status)
+	}
+}
+
+// reset ends a request's connection as a server does that refuses: the client reads "connection reset by peer".
+func reset(rw http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(rw).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	conn.Close()
+}
+
+// health is the container's gRPC health service.
+type health struct {
+	healthpb.UnimplementedHealthServer
+	w *workload
+}
+
+// Check answers the kubelet's gRPC probes.
+func (h *health) Check(ctx context.Context, q *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	a, answered := h.w.answer(ctx, "grpc", "grpc:"+q.Service)
+	switch {
+	case !answered:
+		return nil, context.Canceled
+	case a.Refused:
+		return nil, status.Error(codes.Unavailable, "refused by script")
+	case a.Status >= 400:
+		return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}, nil
+	}
+	return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_SERVING}, nil
+}
+
+// Replace gives a running container a new script, from now on: its first behaviour, with a clock that begins now, until
+// the container's next start, then the next. It reports whether the container runs on this node.
+func (r *Runtime) Replace(pod, name, text string) (bool, error) {
+	s, err := script.Parse(text)
+	if err != nil {
+		return false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		if c.box.pod() != pod || c.name() != name || c.work == nil || c.work.alive.Err() != nil {
+			continue
+		}
+		play, err := r.prepare(s.At(0))
+		if err != nil {
+			return true, err
+		}
+		c.box.replaced[name] = replacement{s, c.start()}
+		c.play = play
+		c.work.mu.Lock()
+		c.work.checks, c.work.stepBase = 0, now()
+		c.work.mu.Unlock()
+		r.endByScript(c)
+		return true, nil
+	}
+	return false, nil
+}
