@@ -31,4 +31,5 @@ pub mod engine;
 // The edge: talks to the world.
 pub mod observe;
 pub mod config;
+pub mod run;
 pub mod cli;

@@ -10,6 +10,7 @@ mod configuration;
 mod console;
 mod exit;
 mod failure;
+pub mod recommendation;
 mod version;
 
 pub use configuration::ConfigArgs;

@@ -227,12 +227,12 @@ impl Engine {
 
     /// What is shown of a workload.
     pub fn view(&self, workload: Uid) -> Option<View> {
-        self.workloads.get(&workload).map(|e| View::of(e))
+        self.workloads.get(&workload).map(View::of)
     }
 
     /// What is shown of every workload, ordered by uid.
     pub fn views(&self) -> impl Iterator<Item = View> + '_ {
-        self.workloads.values().map(|e| View::of(e))
+        self.workloads.values().map(View::of)
     }
 
     /// The numbers that wait for the owner's next rollout of this workload, judged anew at `now`: empty when it should
@@ -273,11 +273,14 @@ impl Engine {
 
     fn workload(&mut self, at: Timestamp, w: Workload) {
         if let Some(e) = self.workloads.get_mut(&w.uid) {
-            e.gone = false;
             e.declared(at, w, &self.rules);
             return;
         }
-        if w.permission.mode == Mode::Off {
+        // What is off is not watched; but a word that could not be read is shown, and a change that was under way when
+        // it was switched off is closed.
+        let under_way =
+            self.remembered.get(&w.uid).and_then(|r| r.memory.as_ref()).is_some_and(|m| m.in_flight.is_some());
+        if off(&w) && !under_way {
             return;
         }
         if self.workloads.len() >= MOST_WORKLOADS {
@@ -363,6 +366,11 @@ impl Engine {
     }
 }
 
+/// Whether the owner wants it neither watched nor shown.
+fn off(w: &Workload) -> bool {
+    w.permission.mode == Mode::Off && w.permission.unreadable.is_empty()
+}
+
 impl Entry {
     fn wish(&self) -> Wish<'_> {
         Wish {
@@ -379,6 +387,7 @@ impl Entry {
         let moved = w.generation != self.workload.generation
             || w.permission != self.workload.permission
             || w.unpatchable != self.workload.unpatchable;
+        self.gone = off(&w);
         self.workload = w;
         self.urgent |= moved;
         self.news |= moved;

@@ -1,0 +1,67 @@
+//! The table: a row a probe, the words that explain it below its workload.
+
+use super::{Numbers, Row};
+use std::fmt::Write;
+
+const HEADS: [&str; 8] =
+    ["WORKLOAD", "CONTAINER", "PROBE", "NUMBERS", "FALSE RESTARTS", "DETECTS WITHIN", "SURE", "REASON"];
+
+pub(super) fn render(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "no workload with a probe was found\n".into();
+    }
+    let cells: Vec<[String; 8]> = rows.iter().map(cells).collect();
+    let mut widths = HEADS.map(str::len);
+    for row in &cells {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    line(&mut out, &HEADS.map(String::from), &widths);
+    for (i, (row, cells)) in rows.iter().zip(&cells).enumerate() {
+        line(&mut out, cells, &widths);
+        // Words that the next row of the same workload repeats stand once, below the last of them.
+        let words = |r: &Row| (r.namespace.clone(), r.kind, r.name.clone(), r.message.clone());
+        if rows.get(i + 1).is_none_or(|next| words(next) != words(row)) {
+            writeln!(out, "  {}", plain(&row.message)).expect("writing to a string cannot fail");
+        }
+    }
+    if rows.iter().any(|r| r.false_restarts.is_some()) {
+        out.push_str("\nfalse restarts: expected a pod-year, now -> then; detects within: worst time from a hang to the kubelet's verdict\n");
+    }
+    out
+}
+
+fn line(out: &mut String, cells: &[String; 8], widths: &[usize; 8]) {
+    let mut text = String::new();
+    for (cell, width) in cells.iter().zip(widths) {
+        write!(text, "{cell:<width$}  ").expect("writing to a string cannot fail");
+    }
+    out.push_str(text.trim_end());
+    out.push('\n');
+}
+
+fn cells(r: &Row) -> [String; 8] {
+    let arrow = |now: String, then: String| if now == then { now } else { format!("{now} -> {then}") };
+    let figure = |x: f64| if x >= 100.0 { format!("{x:.0}") } else { format!("{x}") };
+    [
+        format!("{}/{}/{}", r.namespace, r.kind, r.name),
+        r.container.clone(),
+        r.probe.into(),
+        arrow(numbers(r.current), numbers(r.recommended)),
+        r.false_restarts.map_or_else(|| "unknown".into(), |f| arrow(figure(f.now), figure(f.then))),
+        arrow(format!("{}s", r.detect_seconds.now), format!("{}s", r.detect_seconds.then)),
+        format!("{:.0}%", r.confidence * 100.0),
+        r.reason.into(),
+    ]
+}
+
+fn numbers(n: Numbers) -> String {
+    format!("{}/{}/{}", n.period, n.timeout, n.threshold)
+}
+
+/// Text that a terminal cannot take for a command.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,9 @@
+//! The loops: each feeds the one engine from one source and obeys its plans in one way.
+//!
+//! **Takes** settings and, for the daemon, a client. **Gives** what its loop is for: a running daemon, one pass of
+//! recommendations, a told day. **Never** decides: what differs between the loops is where facts come from and what
+//! becomes of a plan.
+//!
+//! The one lawful clock of the program is here.
+
+pub mod clock;
