@@ -29,6 +29,7 @@ pub mod plan;
 pub mod engine;
 
 // The edge: talks to the world.
+pub mod annotations;
 pub mod observe;
 pub mod config;
 pub mod run;
