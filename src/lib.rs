@@ -32,5 +32,6 @@ pub mod engine;
 pub mod annotations;
 pub mod observe;
 pub mod config;
+pub mod telemetry;
 pub mod run;
 pub mod cli;
