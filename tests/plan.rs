@@ -262,10 +262,26 @@ fn the_cluster_has_a_budget_for_rollouts_under_way() {
 fn the_cluster_has_a_budget_for_rollouts_an_hour() {
     let mut cases: Vec<Case> = (0..4).map(|i| case(&format!("ns-{i}"), "web", Urgency::Hold)).collect();
     for c in &mut cases {
-        c.memory.past = (1..=3).map(|m| past(NOW - Span::MINUTE * m, Verdict::Verified)).collect();
+        c.memory.past = (1..=2).map(|m| past(NOW - Span::MINUTE * m, Verdict::Verified)).collect();
     }
     cases.push(case("other", "web", Urgency::Storm));
     assert!(make(&cases, true).changes.is_empty());
+    for c in &mut cases {
+        c.memory.past = Vec::new();
+    }
+    assert_eq!(make(&cases, true).changes.len(), 1);
+}
+
+#[test]
+fn the_cluster_has_a_budget_for_rollouts_a_day() {
+    let mut cases: Vec<Case> = (0..8).map(|i| case(&format!("ns-{i}"), "web", Urgency::Hold)).collect();
+    for c in &mut cases {
+        c.memory.past = (2..=4).map(|h| past(NOW - Span::HOUR * h, Verdict::Verified)).collect();
+    }
+    cases.push(case("other", "web", Urgency::Storm));
+    assert!(make(&cases, true).changes.is_empty());
+    cases[0].memory.past.pop();
+    assert_eq!(make(&cases, true).changes.len(), 1);
 }
 
 #[test]

@@ -28,8 +28,10 @@ pub struct Limits {
     pub warm_up: Span,
     /// Rollouts of ours under way in the whole cluster (3); one a namespace besides.
     pub in_flight: usize,
-    /// Rollouts begun in any hour in the whole cluster (12).
+    /// Rollouts begun in any hour in the whole cluster (6).
     pub per_hour: usize,
+    /// Rollouts begun in any day in the whole cluster (24).
+    pub per_day: usize,
     /// Rollouts of one workload in seven days (3); ways back are not counted, they are owed.
     pub per_week: usize,
     /// Rest of a workload after a change of ours has ended (30 min); doubled for each revert in a row, up to
@@ -50,7 +52,8 @@ impl Default for Limits {
         Limits {
             warm_up: Span::MINUTE * 10,
             in_flight: 3,
-            per_hour: 12,
+            per_hour: 6,
+            per_day: 24,
             per_week: 3,
             cooldown: Span::MINUTE * 30,
             storm_cooldown: Span::MINUTE,
@@ -213,16 +216,21 @@ struct Taken {
     namespaces: BTreeSet<Name>,
     in_flight: usize,
     last_hour: usize,
+    last_day: usize,
 }
 
 impl Taken {
     fn count<'a>(wishes: impl Iterator<Item = Wish<'a>>, now: Timestamp) -> Self {
-        let mut taken = Taken { namespaces: BTreeSet::new(), in_flight: 0, last_hour: 0 };
-        let hour = now - Span::HOUR;
+        let mut taken = Taken { namespaces: BTreeSet::new(), in_flight: 0, last_hour: 0, last_day: 0 };
+        let (hour, day) = (now - Span::HOUR, now - Span::DAY);
         for Wish { workload, memory, .. } in wishes {
-            taken.last_hour += memory.past.iter().filter(|c| c.at > hour && rolled_out(c.verdict)).count();
+            let under_way = memory.in_flight.iter().map(|f| f.applied.unwrap_or(now));
+            let begun = memory.past.iter().filter(|c| rolled_out(c.verdict)).map(|c| c.at).chain(under_way);
+            for at in begun {
+                taken.last_hour += usize::from(at > hour);
+                taken.last_day += usize::from(at > day);
+            }
             if let Some(f) = &memory.in_flight {
-                taken.last_hour += usize::from(f.applied.is_none_or(|t| t > hour));
                 // A change that is only being watched rolls nothing out any more.
                 if f.stage < Stage::Watching {
                     taken.in_flight += 1;
@@ -254,10 +262,17 @@ impl Taken {
                     format!("{} rollouts of ours in the last hour, {} at most", self.last_hour, limits.per_hour),
                 ));
             }
+            if self.last_day >= limits.per_day {
+                return Err((
+                    Reason::RolloutBudget,
+                    format!("{} rollouts of ours in the last day, {} at most", self.last_day, limits.per_day),
+                ));
+            }
         }
         self.namespaces.insert(change.address.namespace.clone());
         self.in_flight += 1;
         self.last_hour += 1;
+        self.last_day += 1;
         Ok(())
     }
 }
