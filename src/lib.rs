@@ -27,6 +27,7 @@ pub mod decide;
 pub mod verify;
 pub mod plan;
 pub mod engine;
+pub mod sim;
 
 // The edge: talks to the world.
 pub mod annotations;
