@@ -34,5 +34,6 @@ pub mod annotations;
 pub mod observe;
 pub mod config;
 pub mod telemetry;
+pub mod api;
 pub mod run;
 pub mod cli;

@@ -85,6 +85,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console<'_>) 
 
 /// A broken invariant of our own ends the process with code 1, whichever thread met it: a daemon that goes on with half
 /// of its tasks would be worse than one that is started again.
+#[expect(clippy::disallowed_methods, reason = "a hook has no caller to return a code to")]
 fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let place = panic.location().map(|l| format!(" at {}:{}", l.file(), l.line())).unwrap_or_default();
     let what = panic.payload_as_str().unwrap_or("no message");
