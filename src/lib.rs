@@ -30,6 +30,7 @@ pub mod engine;
 pub mod sim;
 
 // The edge: talks to the world.
+pub mod crd;
 pub mod annotations;
 pub mod observe;
 pub mod config;

@@ -76,6 +76,50 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Reason; 35] = [
+        Reason::InPlace,
+        Reason::Loosen,
+        Reason::Tighten,
+        Reason::Storm,
+        Reason::ThinEvidence,
+        Reason::DataGap,
+        Reason::WaitsForRollout,
+        Reason::OverBudgetAtMax,
+        Reason::Sustained,
+        Reason::Synchronous,
+        Reason::SickReplica,
+        Reason::ColdStart,
+        Reason::Oom,
+        Reason::Crash,
+        Reason::Starved,
+        Reason::Flapping,
+        Reason::BoundConflict,
+        Reason::NeedsApproval,
+        Reason::Skipped,
+        Reason::RecommendOnly,
+        Reason::Frozen,
+        Reason::Paused,
+        Reason::Unreadable,
+        Reason::OutsideWindow,
+        Reason::Unpatchable,
+        Reason::RolloutBudget,
+        Reason::InFlight,
+        Reason::WarmUp,
+        Reason::NoFence,
+        Reason::Contested,
+        Reason::Refused,
+        Reason::Cooldown,
+        Reason::Verifying,
+        Reason::Reverted,
+        Reason::Abandoned,
+    ];
+
+    /// The reason of this exact code.
+    pub fn parse(code: &str) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|r| r.code() == code)
+    }
+
     /// The code, as `THIN_EVIDENCE`.
     pub const fn code(self) -> &'static str {
         match self {
@@ -115,5 +159,21 @@ impl Reason {
             Reason::Reverted => "REVERTED",
             Reason::Abandoned => "ABANDONED",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn every_reason_is_found_by_its_code_and_by_no_other() {
+        assert!(Reason::ALL.is_sorted_by(|a, b| a < b));
+        assert_eq!(*Reason::ALL.last().unwrap() as usize + 1, Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert_eq!(Reason::parse(reason.code()), Some(reason));
+        }
+        assert_eq!(Reason::parse("in_place"), None);
     }
 }

@@ -1,0 +1,110 @@
+//! The definition of our kinds, as a cluster is told of them.
+
+use super::tuning::ProbeTuningStatus;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceColumnDefinition as Column, CustomResourceDefinition, CustomResourceDefinitionNames,
+    CustomResourceDefinitionSpec, CustomResourceDefinitionVersion, CustomResourceValidation, JSONSchemaProps,
+    SelectableField,
+};
+use kube::Resource;
+use kube::core::schema::{OptionalEnum, StructuralSchemaRewriter};
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
+use serde_json::Value;
+
+/// The whole object, for the schema alone: [`super::ProbeTuning`] reads its status more leniently than it is written.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "never made; its shape becomes the schema")]
+struct Shape {
+    /// What is known of the workload's probes, what is being done about them and why. Written by the daemon alone.
+    status: Option<ProbeTuningStatus>,
+}
+
+/// What is in a schema and must not be in ours: we write no nulls, want no defaults filled in, and `title` repeats a
+/// Rust name.
+fn strip(schema: &mut Schema) {
+    for key in ["nullable", "default", "title"] {
+        schema.remove(key);
+    }
+}
+
+/// The CustomResourceDefinition of `ProbeTuning`.
+pub fn definition() -> CustomResourceDefinition {
+    type T = super::ProbeTuning;
+    let kind = T::kind(&()).into_owned();
+    let plural = T::plural(&()).into_owned();
+    let column = |name: &str, type_: &str, json_path: &str, priority: Option<i32>| Column {
+        name: name.into(),
+        type_: type_.into(),
+        json_path: json_path.into(),
+        priority,
+        ..Default::default()
+    };
+    let wide = Some(1);
+    CustomResourceDefinition {
+        metadata: kube::core::ObjectMeta { name: Some(format!("{plural}.{}", super::GROUP)), ..Default::default() },
+        spec: CustomResourceDefinitionSpec {
+            group: super::GROUP.into(),
+            scope: "Namespaced".into(),
+            names: CustomResourceDefinitionNames {
+                singular: Some(kind.to_lowercase()),
+                list_kind: Some(format!("{kind}List")),
+                short_names: Some(vec!["pt".into()]),
+                categories: Some(vec!["probe-tuner".into()]),
+                kind,
+                plural,
+            },
+            versions: vec![CustomResourceDefinitionVersion {
+                name: super::VERSION.into(),
+                served: true,
+                storage: true,
+                schema: Some(CustomResourceValidation { open_api_v3_schema: Some(schema()) }),
+                selectable_fields: Some(
+                    [".status.phase", ".status.reason"].map(|path| SelectableField { json_path: path.into() }).into(),
+                ),
+                additional_printer_columns: Some(vec![
+                    column("Mode", "string", ".status.mode", None),
+                    column("Phase", "string", ".status.phase", None),
+                    column("Liveness", "string", ".status.columns.liveness", None),
+                    column("Readiness", "string", ".status.columns.readiness", None),
+                    column("Restarts/d", "integer", ".status.restarts.day", None),
+                    column("Reason", "string", ".status.reason", None),
+                    column("Expected", "string", ".status.columns.expected", wide),
+                    column("Detect", "string", ".status.columns.detect", wide),
+                    column("Hours", "integer", ".status.columns.hours", wide),
+                    column("Message", "string", ".status.message", wide),
+                    column("Age", "date", ".metadata.creationTimestamp", None),
+                ]),
+                ..Default::default()
+            }],
+            ..Default::default()
+        },
+        ..Default::default()
+    }
+}
+
+/// The structural schema, made from the Rust types.
+fn schema() -> JSONSchemaProps {
+    let schema = SchemaSettings::openapi3()
+        .with(|s| {
+            s.inline_subschemas = true;
+            s.meta_schema = None;
+        })
+        .with_transform(schemars::transform::AddNullable::default())
+        .with_transform(StructuralSchemaRewriter)
+        .with_transform(OptionalEnum)
+        .with_transform(RecursiveTransform(strip as fn(&mut Schema)))
+        .into_generator()
+        .into_root_schema_for::<Shape>();
+    let mut props: JSONSchemaProps = serde_json::from_value(Value::from(schema))
+        .expect("the types of this room make a schema that Kubernetes can read; a test builds it");
+    props.description = Some("One workload's probes as probe-tuner sees them.".into());
+    props
+}
+
+/// The definition of each of our kinds as YAML, ready for `kubectl apply -f -`.
+pub fn yaml() -> String {
+    let text = serde_saphyr::to_string(&definition()).expect("a definition is plain data, so it can be written");
+    format!("# Generated by `probe-tuner crds`; a test holds it to the program.\n{text}")
+}
