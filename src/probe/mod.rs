@@ -1,10 +1,14 @@
 //! Kubernetes' contract of a health check: its numbers, their bounds, and what they tolerate.
 //!
 //! **Takes** numbers as a pod's spec has them. **Gives** settings that are valid by type, the two tolerances of a
-//! setting, and (in [`prober`]) the kubelet's own way of asking and counting. **Never** knows a clock, a pod or a
+//! setting, and (in [`Prober`]) the kubelet's own way of asking and counting. **Never** knows a clock, a pod or a
 //! policy.
 //!
 //! Facts from `kubernetes/kubernetes:pkg/kubelet/prober/worker.go`, v1.36.
+
+mod prober;
+
+pub use prober::{Answer, Check, Outcome, Prober, Verdict};
 
 use crate::units::Span;
 use std::fmt;
