@@ -32,7 +32,10 @@ pub mod sim;
 // The edge: talks to the world.
 pub mod crd;
 pub mod annotations;
+pub mod objects;
+pub mod cluster;
 pub mod observe;
+pub mod act;
 pub mod config;
 pub mod telemetry;
 pub mod api;
