@@ -11,6 +11,7 @@ mod console;
 mod exit;
 mod failure;
 pub mod recommendation;
+mod sim;
 mod version;
 
 pub use configuration::ConfigArgs;
@@ -42,6 +43,8 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure the policy on simulated workloads: the engine against fixed numbers
+    Sim(sim::Args),
     /// Print the program's version
     Version(version::Args),
 }
@@ -49,6 +52,7 @@ enum Command {
 impl Command {
     fn run(&self, console: &mut Console<'_>) -> Result<Exit, Failure> {
         match self {
+            Command::Sim(args) => sim::run(args, console),
             Command::Version(args) => version::run(args, console),
         }
     }

@@ -7,3 +7,5 @@
 //! The one lawful clock of the program is here.
 
 pub mod clock;
+pub mod arena;
+mod drive;

@@ -13,8 +13,10 @@
 mod backoff;
 mod chance;
 mod family;
+mod fleet;
 mod recording;
 mod setup;
+mod slot;
 mod truth;
 mod voice;
 mod weather;
@@ -22,6 +24,7 @@ mod world;
 
 pub use chance::Length;
 pub use family::{Family, Nature, Refusals, Stalls, Twist};
+pub use fleet::Fleet;
 pub use recording::{Recording, Row};
 pub use setup::{Losses, MONDAY, Node, Setup, allow_all};
 pub use truth::{Detection, Truth, carrying_cost};

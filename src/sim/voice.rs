@@ -4,7 +4,7 @@
 
 use super::chance::Chance;
 use super::setup::{Losses, Node, Setup};
-use super::world::Slot;
+use super::slot::Slot;
 use crate::observation::{Fact, FailureClass, Observation, Sample, Usage};
 use crate::policy::Permission;
 use crate::probe::{Handler, ProbeKind, Settings};

@@ -9,6 +9,7 @@
 use super::chance::{Chance, FARTHEST, Length, child, mix, normal_at, normal_below, unit};
 use super::family::{Nature, Twist};
 use super::recording::Recording;
+use super::slot::nanos;
 use crate::observation::EDGES;
 use crate::units::NANOS;
 
@@ -116,10 +117,6 @@ impl Source {
         self.lasts = nanos(self.chance.length(&self.length));
         self.mark = self.chance.unit();
     }
-}
-
-fn nanos(seconds: f64) -> i64 {
-    (seconds * 1e9) as i64
 }
 
 /// A time in which nothing is answered before its end, or all is refused.

@@ -4,7 +4,8 @@ use super::backoff::Backoff;
 use super::chance::{Chance, child};
 use super::family::Twist;
 use super::setup::{Node, Setup};
-use super::truth::{Detection, Truth, carrying_cost};
+use super::slot::{Fault, Flight, Slot, Successor, after, nanos};
+use super::truth::{Detection, Truth};
 use super::voice::Voice;
 use super::weather::{MINUTE, Present, Weather};
 use crate::change::{Change, Outcome};
@@ -29,68 +30,6 @@ pub enum Pause {
     Reached,
     /// The user rolls out a new version now: numbers may ride on it ([`World::ride`]) before advancing again.
     Rollout,
-}
-
-/// A check under way: when it ends, and how.
-#[derive(Clone, Copy)]
-struct Flight {
-    end: i64,
-    healthy: bool,
-    timed_out: bool,
-    bucket: usize,
-}
-
-/// A true fault under way.
-#[derive(Clone, Copy)]
-struct Fault {
-    /// When it was first to be noticed by anyone: a leak grows from here.
-    from: i64,
-    /// From when it hangs or refuses.
-    breaks: i64,
-    hang: bool,
-}
-
-/// A pod that will take a slot over.
-#[derive(Clone, Copy)]
-struct Successor {
-    created: i64,
-    at: i64,
-    settings: Settings,
-    announced: bool,
-    uid: Uid,
-}
-
-/// One replica: a pod, its container, its prober.
-pub(super) struct Slot {
-    pub(super) uid: Uid,
-    pub(super) name: Name,
-    pub(super) node: usize,
-    pub(super) created: i64,
-    pub(super) settings: Settings,
-    period: i64,
-    timeout: i64,
-    cost: f64,
-    /// A tick of the prober's grid, and the start of its next check.
-    grid: i64,
-    next: i64,
-    failures: u32,
-    flight: Option<Flight>,
-    /// From when the container answers; the future while it is down or starting.
-    serving: i64,
-    /// When its present life began.
-    pub(super) started: i64,
-    pub(super) restarts: u32,
-    pub(super) last_end: Option<Ended>,
-    backoff: Backoff,
-    fault: Option<Fault>,
-    next_fault: i64,
-    next_exit: i64,
-    successor: Option<Successor>,
-    pub(super) counters: Counters,
-    /// No check of this minute can fail or take long.
-    calm: bool,
-    chance: Chance,
-    faults: Chance,
 }
 
 /// A simulated workload: seeded, virtual, obedient.
@@ -613,41 +552,33 @@ impl World {
         &self.probe
     }
 
+    /// Whether a rollout is under way.
+    pub fn is_rolling(&self) -> bool {
+        self.rolling
+    }
+
+    /// Its load now, in [0, 1], as the day has it.
+    pub fn load(&self) -> f64 {
+        self.weather.load(self.now)
+    }
+
+    /// CPU that one of its replicas uses now, in cores.
+    pub fn cores(&self) -> f64 {
+        self.weather.cores(self.now)
+    }
+
     /// Where it stands in time.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_nanos(self.now)
+    }
+
+    /// How many of its replicas run on a node.
+    pub(super) fn replicas_on(&self, node: &str) -> usize {
+        self.slots.iter().filter(|s| &*self.setup.nodes[s.node].name == node).count()
     }
 
     /// The replica that a pod is, if it lives.
     pub fn replica(&self, pod: Uid) -> Option<usize> {
         self.slots.iter().position(|s| s.uid == pod)
     }
-}
-
-impl Slot {
-    fn tune(&mut self, settings: Settings, handler: crate::probe::Handler) {
-        self.settings = settings;
-        self.period = settings.period_span().nanos();
-        self.timeout = settings.timeout_span().nanos();
-        self.cost = carrying_cost(settings, handler);
-    }
-
-    /// The first tick at or after `at`.
-    fn tick_from(&self, at: i64) -> i64 {
-        let past = at - self.grid;
-        if past <= 0 {
-            self.grid - (-past) / self.period * self.period
-        } else {
-            self.grid + (past + self.period - 1) / self.period * self.period
-        }
-    }
-}
-
-fn nanos(seconds: f64) -> i64 {
-    (seconds * 1e9) as i64
-}
-
-/// A moment so many seconds after another; the far future if it cannot be said.
-fn after(at: i64, seconds: f64) -> i64 {
-    at.saturating_add(nanos(seconds))
 }

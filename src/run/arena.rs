@@ -1,0 +1,316 @@
+//! The policy table: the engine and fixed numbers, family by family, on the same seeds.
+//!
+//! The engine plays through its public face only: facts in, plan out. Every player meets the same stalls; what they
+//! cost is summed up by the simulator's own truth.
+
+use super::drive;
+use crate::change::{Change, Intent, Step};
+use crate::engine::Rules;
+use crate::probe::Settings;
+use crate::reason::Reason;
+use crate::sim::{Family, Fleet, MONDAY, Pause, Setup, World};
+use crate::units::Span;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Who plays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Player {
+    /// These numbers from the beginning to the end.
+    Fixed(Settings),
+    /// The engine, beginning with these numbers, or with the workload's own.
+    Engine(Option<Settings>),
+    /// Over 0.8 of load 10/3/2, else 5/1/3, decided each 15 s, each change a rollout; beginning with its own numbers.
+    LoadRule,
+    /// The cheapest fixed numbers of each family, chosen when all is over.
+    Hindsight,
+}
+
+impl Player {
+    /// Its name in tables and flags.
+    pub fn name(&self) -> String {
+        match self {
+            Player::Fixed(s) if *s == Settings::KUBERNETES_DEFAULT => "kubernetes-default".into(),
+            Player::Fixed(s) => s.to_string(),
+            Player::Engine(None) => "probe-tuner".into(),
+            Player::Engine(Some(s)) => format!("probe-tuner@{s}"),
+            Player::LoadRule => "load-rule".into(),
+            Player::Hindsight => "hindsight".into(),
+        }
+    }
+
+    /// The player of this name.
+    ///
+    /// # Errors
+    /// Says what was found and which names there are.
+    pub fn parse(name: &str) -> Result<Player, String> {
+        match name {
+            "probe-tuner" => Ok(Player::Engine(None)),
+            "kubernetes-default" => Ok(Player::Fixed(Settings::KUBERNETES_DEFAULT)),
+            "load-rule" => Ok(Player::LoadRule),
+            "hindsight" => Ok(Player::Hindsight),
+            "advised" => "10/5/3".parse().map(Player::Fixed),
+            "even" => "10/10/2".parse().map(Player::Fixed),
+            _ => match name.strip_prefix("probe-tuner@") {
+                Some(start) => start.parse().map(|s| Player::Engine(Some(s))),
+                None => name.parse().map(Player::Fixed),
+            }
+            .map_err(|_| {
+                format!(
+                    "{name:?} is no policy; write kubernetes-default, advised, even, load-rule, hindsight, \
+                     probe-tuner, probe-tuner@P/T/K or P/T/K, as \"10/12/2\""
+                )
+            }),
+        }
+    }
+}
+
+/// What is to be played.
+#[derive(Clone, Debug)]
+pub struct Match {
+    /// The families.
+    pub families: Vec<Family>,
+    /// The players.
+    pub players: Vec<Player>,
+    /// The seeds: first and last.
+    pub seeds: (u64, u64),
+    /// How many days.
+    pub days: u32,
+    /// How many threads; the table does not depend on it.
+    pub threads: usize,
+}
+
+/// How one run ended. Losses in pod-seconds a pod-year.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Score {
+    /// Expected loss L.
+    pub loss: f64,
+    /// L of the second half of the days alone.
+    pub second_half: f64,
+    /// The part of L that is neither false restarts nor rollouts.
+    pub carrying: f64,
+    /// False restarts.
+    pub false_restarts: usize,
+    /// Pod-years lived.
+    pub pod_years: f64,
+    /// Own rollouts.
+    pub own_rollouts: usize,
+}
+
+/// The scores of one player in one family, one per seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The player's name.
+    pub policy: String,
+    /// The family.
+    pub family: Family,
+    /// In the order of seeds.
+    pub scores: Vec<Score>,
+    /// What hindsight chose.
+    pub chosen: Option<Settings>,
+}
+
+/// Pods of each run.
+const REPLICAS: u32 = 5;
+
+/// The fixed settings among which hindsight chooses: the estimator's own grid and the shortest that are sensible.
+fn hindsight_grid() -> Vec<Settings> {
+    let mut grid = Vec::new();
+    for period in [5, 7, 10] {
+        for timeout in [3, 5, 7, 10, 12, 15, 20, 30] {
+            grid.extend([2, 3].into_iter().filter_map(|k| Settings::new(period, timeout, k)));
+        }
+    }
+    grid
+}
+
+/// Plays the match. Rows come by player, then by family, as asked; `played` is called after each run with how many are
+/// done and how many there are.
+pub fn play(game: &Match, played: &(dyn Fn(usize, usize) + Sync)) -> Vec<Row> {
+    let seeds: Vec<u64> = (game.seeds.0..=game.seeds.1).collect();
+    let mut rows = Vec::new();
+    let mut jobs = Vec::new();
+    for player in &game.players {
+        for &family in &game.families {
+            let tries = match player {
+                Player::Hindsight => hindsight_grid().into_iter().map(Player::Fixed).collect(),
+                other => vec![other.clone()],
+            };
+            for tried in tries {
+                for &seed in &seeds {
+                    jobs.push((rows.len(), tried.clone(), family, seed));
+                }
+                rows.push((player, tried, family));
+            }
+        }
+    }
+    let scores =
+        in_parallel(&jobs, game.threads, played, |(_, player, family, seed)| run(player, *family, *seed, game.days));
+    let mut table: Vec<Row> = Vec::new();
+    let mut each = jobs.iter().zip(scores).peekable();
+    for (number, (player, tried, family)) in rows.into_iter().enumerate() {
+        let mut scores = Vec::new();
+        while let Some((_, score)) = each.next_if(|((row, ..), _)| *row == number) {
+            scores.push(score);
+        }
+        let chosen = match (player, &tried) {
+            (Player::Hindsight, Player::Fixed(s)) => Some(*s),
+            _ => None,
+        };
+        let row = Row { policy: player.name(), family, scores, chosen };
+        match table.last_mut().filter(|last| chosen.is_some() && last.family == family && last.policy == row.policy) {
+            Some(best) if mean(&row.scores, |s| s.loss) < mean(&best.scores, |s| s.loss) => *best = row,
+            Some(_) => {}
+            None => table.push(row),
+        }
+    }
+    table
+}
+
+/// The mean of something over scores; 0 of none.
+pub fn mean(scores: &[Score], of: impl Fn(&Score) -> f64) -> f64 {
+    if scores.is_empty() { 0.0 } else { scores.iter().map(of).sum::<f64>() / scores.len() as f64 }
+}
+
+/// Does jobs on several threads; the answers stand in the order of the jobs, whoever did them.
+fn in_parallel<J: Sync, R: Send + Clone + Default>(
+    jobs: &[J],
+    threads: usize,
+    done: &(dyn Fn(usize, usize) + Sync),
+    work: impl Fn(&J) -> R + Sync,
+) -> Vec<R> {
+    let answers = Mutex::new(vec![R::default(); jobs.len()]);
+    let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                while let Some((i, job)) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, jobs.get(i)?)))
+                {
+                    let answer = work(job);
+                    answers.lock().unwrap_or_else(PoisonError::into_inner)[i] = answer;
+                    done(finished.fetch_add(1, Ordering::Relaxed) + 1, jobs.len());
+                }
+            });
+        }
+    });
+    answers.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One run of one player.
+fn run(player: &Player, family: Family, seed: u64, days: u32) -> Score {
+    let mut setup = Setup::new(family, seed, f64::from(days));
+    let end = MONDAY + Span::DAY * i64::from(days);
+    match player {
+        Player::Fixed(settings) => {
+            setup.settings = *settings;
+            let mut world = World::new(setup);
+            while world.advance(end, &mut Vec::new()) == Pause::Rollout {}
+            score(&world, days)
+        }
+        Player::Engine(start) => {
+            setup.settings = start.unwrap_or(setup.settings);
+            setup.listen = true;
+            let mut fleet = Fleet::new(vec![World::new(setup)]);
+            drive::play(&mut fleet, Rules::default(), (MONDAY, end), Span::MINUTE, |_, _, _, _| {});
+            fleet.worlds().first().map_or_else(Score::default, |world| score(world, days))
+        }
+        Player::LoadRule => {
+            let mut world = World::new(setup);
+            let mut now = MONDAY;
+            while now < end {
+                now = now + Span::SECOND * 15;
+                while world.advance(now, &mut Vec::new()) == Pause::Rollout {}
+                by_load(&mut world);
+            }
+            score(&world, days)
+        }
+        // Played as many fixed settings.
+        Player::Hindsight => Score::default(),
+    }
+}
+
+/// The rule that tunes by load, as people first think of it.
+fn by_load(world: &mut World) {
+    let (busy, calm) = (Settings::new(10, 3, 2), Settings::new(5, 1, 3));
+    let Some(wanted) = (if world.load() > 0.8 { busy } else { calm }) else { return };
+    if wanted == world.settings() || world.is_rolling() {
+        return;
+    }
+    let declared = world.workload();
+    let steps = vec![Step { probe: world.probe().clone(), from: world.settings(), to: wanted }];
+    let (reason, message) = (Reason::Loosen, String::new());
+    let change = Change {
+        id: 0,
+        workload: declared.uid,
+        address: declared.address,
+        generation: declared.generation,
+        intent: Intent::Tune,
+        steps,
+        reason,
+        message,
+    };
+    world.obey(&change);
+}
+
+fn score(world: &World, days: u32) -> Score {
+    let (truth, days) = (world.truth(), days as usize);
+    Score {
+        loss: truth.loss(0, days, REPLICAS),
+        second_half: truth.loss(days / 2, days, REPLICAS),
+        carrying: truth.carrying(0, days),
+        false_restarts: truth.false_restarts.len(),
+        pod_years: truth.pod_years(0, days),
+        own_rollouts: truth.own_rollouts.len(),
+    }
+}
+
+/// The most false restarts that a budget of one a pod-year allows in so many pod-years: the 95 % quantile of Poisson.
+pub fn allowed(pod_years: f64) -> usize {
+    let (mut k, mut term) = (0, (-pod_years).exp());
+    let mut sum = term;
+    while sum < 0.95 {
+        k += 1;
+        term *= pod_years / k as f64;
+        sum += term;
+    }
+    k
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn the_table_does_not_depend_on_the_number_of_threads() {
+        let game = |threads| Match {
+            families: vec![Family::Light, Family::Noisy],
+            players: vec![Player::Fixed("10/10/2".parse().unwrap()), Player::Engine(None)],
+            seeds: (1, 2),
+            days: 2,
+            threads,
+        };
+        assert_eq!(play(&game(1), &|_, _| {}), play(&game(3), &|_, _| {}));
+    }
+
+    #[test]
+    fn two_false_restarts_are_within_budget_in_28_days_of_five_pods_and_five_in_182() {
+        assert_eq!(allowed(5.0 * 28.0 / 365.0), 2);
+        assert_eq!(allowed(5.0 * 182.0 / 365.0), 5);
+    }
+
+    #[test]
+    fn the_load_rule_pays_for_a_rollout_at_each_crossing() {
+        let score = run(&Player::LoadRule, Family::Diurnal, 1, 7);
+        assert!(score.own_rollouts >= 10, "{score:?}");
+    }
+
+    #[test]
+    fn every_player_is_found_by_its_name() {
+        for name in ["kubernetes-default", "10/12/2", "load-rule", "hindsight", "probe-tuner", "probe-tuner@10/12/2"] {
+            assert_eq!(Player::parse(name).unwrap().name(), name);
+        }
+        assert!(Player::parse("best").unwrap_err().contains("\"10/12/2\""));
+    }
+}
