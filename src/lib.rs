@@ -34,6 +34,7 @@ pub mod crd;
 pub mod annotations;
 pub mod objects;
 pub mod cluster;
+pub mod store;
 pub mod observe;
 pub mod act;
 pub mod config;

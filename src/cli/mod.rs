@@ -6,14 +6,17 @@
 //! A command is a file with `Args`, whose help carries examples, and `run(&Args, &mut Console)`. A reader that goes away
 //! (`probe-tuner … | head`) is not an error.
 
+mod cluster;
 mod configuration;
 mod console;
 mod exit;
 mod failure;
+mod pause;
 pub mod recommendation;
 mod sim;
 mod version;
 
+pub use cluster::{Cluster, ClusterArgs, block_on};
 pub use configuration::ConfigArgs;
 pub use console::Console;
 pub use exit::Exit;
@@ -45,6 +48,10 @@ struct Program {
 enum Command {
     /// Measure the policy on simulated workloads: the engine against fixed numbers
     Sim(sim::Args),
+    /// Stop every write at once, in a namespace or everywhere
+    Pause(pause::PauseArgs),
+    /// Let writes go on
+    Resume(pause::ResumeArgs),
     /// Print the program's version
     Version(version::Args),
 }
@@ -53,6 +60,8 @@ impl Command {
     fn run(&self, console: &mut Console<'_>) -> Result<Exit, Failure> {
         match self {
             Command::Sim(args) => sim::run(args, console),
+            Command::Pause(args) => pause::pause(args, console),
+            Command::Resume(args) => pause::resume(args, console),
             Command::Version(args) => version::run(args, console),
         }
     }

@@ -1,0 +1,108 @@
+//! The command line from outside: exit code, standard output, standard error, as one text.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_probe-tuner"));
+    command.env_remove("KUBECONFIG").env_remove("KUBERNETES_SERVICE_HOST").env("HOME", "/nonexistent");
+    command
+}
+
+/// Runs a command line and shows all that is seen of it.
+fn run(args: &[&str]) -> String {
+    let done = program().args(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    format!("exit {}\n--- out\n{}--- err\n{}", done.status.code().unwrap(), text(done.stdout), text(done.stderr))
+}
+
+/// A kubeconfig with two contexts: `shut`, where nobody listens, and `other`.
+fn kubeconfig(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.yaml", std::process::id()));
+    let text = "apiVersion: v1\nkind: Config\ncurrent-context: shut\n\
+                clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\n\
+                users: [{name: u, user: {}}]\n\
+                contexts: [{name: shut, context: {cluster: c, user: u}}, {name: other, context: {cluster: c, user: u}}]\n";
+    std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+    path
+}
+
+#[test]
+fn version_is_one_line_and_one_document() {
+    let release = env!("CARGO_PKG_VERSION");
+    assert_eq!(run(&["version"]), format!("exit 0\n--- out\nprobe-tuner {release}\n--- err\n"));
+    let json = format!("{{\"version\":1,\"program\":\"probe-tuner\",\"release\":\"{release}\"}}");
+    assert_eq!(run(&["version", "-o", "json"]), format!("exit 0\n--- out\n{json}\n--- err\n"));
+}
+
+#[test]
+fn help_is_data_and_a_wrong_word_is_wrong_usage() {
+    let help = run(&["--help"]);
+    assert!(help.starts_with("exit 0\n--- out\nMeasures how Kubernetes health checks"), "{help}");
+    assert!(
+        help.contains("Exit codes: 0 done, 1 our own fault, 2 wrong usage") && help.ends_with("--- err\n"),
+        "{help}"
+    );
+    let wrong = run(&["verzion"]);
+    assert!(wrong.starts_with("exit 2\n--- out\n--- err\nerror: unrecognized subcommand 'verzion'"), "{wrong}");
+    assert!(wrong.contains("a similar subcommand exists: 'version'"), "{wrong}");
+    assert!(run(&[]).starts_with("exit 2\n--- out\n--- err\n"));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_not_an_error() {
+    let mut child = program().arg("--help").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    assert_eq!((done.status.code(), done.stderr), (Some(0), Vec::new()));
+}
+
+#[test]
+fn a_brake_wants_to_be_told_where() {
+    let vague = run(&["pause"]);
+    assert!(vague.starts_with("exit 2\n") && vague.contains("<--namespace <NS>|--all-namespaces>"), "{vague}");
+    assert!(run(&["pause", "-n", "shop", "-A"]).starts_with("exit 2\n"));
+    let name = run(&["pause", "-n", "Not_A_Name"]);
+    assert!(name.starts_with("exit 2\n") && name.contains("wanted a namespace's name, as shop"), "{name}");
+}
+
+#[test]
+fn a_cluster_that_does_not_answer_is_exit_code_4_and_named() {
+    let path = kubeconfig("shut");
+    let text = run(&["pause", "-A", "--kubeconfig", path.to_str().unwrap()]);
+    let begin =
+        "exit 4\n--- out\n--- err\nerror: context shut: cannot pause (Lease probe-tuner/probe-tuner)\n  cause: ";
+    assert!(text.starts_with(begin) && text.contains("Connection refused"), "{text}");
+    assert!(
+        text.ends_with("\n\nhint: is http://127.0.0.1:9/ the right address, and can it be reached from here?\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_kubeconfig_that_cannot_be_read_is_exit_code_2_and_named() {
+    let missing = run(&["resume", "-A", "--kubeconfig", "no/such.yaml"]);
+    assert!(
+        missing.starts_with("exit 2\n--- out\n--- err\nerror: no/such.yaml: cannot be read\n  cause: "),
+        "{missing}"
+    );
+    assert!(missing.ends_with("\n\nhint: name the file with --kubeconfig or $KUBECONFIG\n"), "{missing}");
+    let nowhere = run(&["resume", "-A"]);
+    assert!(
+        nowhere.starts_with("exit 2\n--- out\n--- err\nerror: kubeconfig ~/.kube/config: cannot be read\n"),
+        "{nowhere}"
+    );
+}
+
+#[test]
+fn a_context_that_is_not_there_is_answered_with_those_that_are() {
+    let path = kubeconfig("contexts");
+    let text = run(&["pause", "-n", "shop", "--context", "shot", "--kubeconfig", path.to_str().unwrap()]);
+    let expected = format!(
+        "exit 2\n--- out\n--- err\nerror: {}: no context \"shot\"\n\nhint: there are shut, other\n",
+        path.display()
+    );
+    assert_eq!(text, expected);
+}
