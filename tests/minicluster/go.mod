@@ -2,10 +2,8 @@ module minicluster
 
 go 1.26.4
 
-// One aligned family: every Kubernetes library below is built against 0.36.x by its own authors
-// (kwok v0.8.0: 0.36.1, metrics-server v0.9.0: 0.36.2, kubernetes v1.36.3: 0.36.3).
-// metrics-server v0.9.0 says "go 1.26.4": with an older 1.26 toolchain either allow the toolchain
-// download or build with -tags nometricsserver and use the separate module in README.md.
+// One aligned family, so that no component is built against another's libraries: metrics-server v0.9.0 is made for
+// Kubernetes 0.36.2, etcd v3.6 is what Kubernetes 1.36 runs on. The go line is metrics-server's.
 require (
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10 // indirect
@@ -209,7 +207,6 @@ require (
 )
 
 // k8s.io/kubernetes requires its staging modules at v0.0.0, which no proxy has: each must be replaced.
-// The last two are not in its graph today; the lines cost nothing.
 replace (
 	k8s.io/api => k8s.io/api v0.36.3
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.36.3
@@ -241,15 +238,10 @@ replace (
 	k8s.io/mount-utils => k8s.io/mount-utils v0.36.3
 	k8s.io/pod-security-admission => k8s.io/pod-security-admission v0.36.3
 	k8s.io/sample-apiserver => k8s.io/sample-apiserver v0.36.3
-
 	k8s.io/sample-cli-plugin => k8s.io/sample-cli-plugin v0.36.3
 	k8s.io/sample-controller => k8s.io/sample-controller v0.36.3
 	k8s.io/streaming => k8s.io/streaming v0.36.3
 )
 
-// Pins to use only if the newer version that metrics-server brings in does not compile with kubernetes:
-//	replace github.com/google/cel-go => github.com/google/cel-go v0.26.0
-//	replace k8s.io/kube-openapi => k8s.io/kube-openapi v0.0.0-20260317180543-43fb72c5454a
-//	replace sigs.k8s.io/structured-merge-diff/v6 => sigs.k8s.io/structured-merge-diff/v6 v6.3.3
-
+// Old enough to hold cloud.google.com/go/compute/metadata, which is a module of its own now: "ambiguous import".
 exclude cloud.google.com/go v0.26.0

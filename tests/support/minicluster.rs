@@ -35,13 +35,9 @@ pub struct Minicluster {
 
 impl Minicluster {
     /// Starts a cluster of its own with the given flags of `minicluster up`, and returns when it is ready. Relative
-    /// names of traces in scripts start from tests/data/traces.
+    /// names of traces in scripts start from tests/data/traces. Panics with the supervisor's words if it does not start.
+    #[track_caller]
     pub fn start(flags: &[&str]) -> Self {
-        Self::try_start(flags).unwrap_or_else(|failure| panic!("the cluster did not start: {failure}"))
-    }
-
-    /// As [`start`](Self::start); the error is what the supervisor wrote to stderr.
-    pub fn try_start(flags: &[&str]) -> Result<Self, String> {
         let dir = new_dir();
         let mut child = Command::new(binary())
             .args(["up", "--until-stdin-closes", "--dir"])
@@ -62,10 +58,10 @@ impl Minicluster {
             let mut why = String::new();
             child.stderr.take().unwrap().read_to_string(&mut why).unwrap();
             child.wait().unwrap();
-            return Err(why);
+            panic!("the cluster did not start: {why}");
         }
         let state = serde_json::from_slice(&fs::read(dir.join("state.json")).unwrap()).unwrap();
-        Ok(Self { dir, child, stdin, state })
+        Self { dir, child, stdin, state }
     }
 
     /// The cluster that all tests of this program share: two nodes, a CrashLoopBackOff of 3 s at most. Its tests keep

@@ -31,6 +31,9 @@ type container struct {
 	box                        *sandbox
 	cfg                        *cri.ContainerConfig
 	play                       *script.Play
+	base                       time.Time // where the clocks of the play begin: the start, or when it was replaced
+	checks                     int       // since base
+	cpuBefore                  uint64    // CPU nanoseconds used before base
 	state                      cri.ContainerState
 	created, started, finished time.Time
 	code                       int32
@@ -103,17 +106,18 @@ func (r *Runtime) StartContainer(_ context.Context, q *cri.StartContainerRequest
 		ip = c.box.ip.String()
 	}
 	c.started, c.state, c.done = now(), cri.ContainerState_CONTAINER_RUNNING, make(chan struct{})
+	c.base = c.started
 	w := newWorkload(r, c, ip, ports)
 	c.work = w
 	if d := c.play.ListenAfter; d > 0 {
 		time.AfterFunc(seconds(d), func() {
-			if err := w.open(); err != nil {
-				r.mu.Lock()
-				defer r.mu.Unlock()
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if err := w.listen(); err != nil {
 				r.end(c, 1, "Error", err.Error())
 			}
 		})
-	} else if err := w.open(); err != nil {
+	} else if err := w.listen(); err != nil {
 		r.end(c, 128, "StartError", err.Error())
 		return nil, status.Error(codes.Unknown, err.Error())
 	}
@@ -125,19 +129,30 @@ func (r *Runtime) StartContainer(_ context.Context, q *cri.StartContainerRequest
 	return &cri.StartContainerResponse{}, nil
 }
 
-// endByScript sets the timer of the container's own end, unless its behaviour was replaced meanwhile.
+// endByScript sets the timers of the container's own end: the exit that its script names, and the kernel's OOM kill at
+// the moment when it uses more memory than its limit. They are void if the script or the limit has changed meanwhile.
 func (r *Runtime) endByScript(c *container) {
-	play, exit := c.play, c.play.Exit
-	if exit == nil {
-		return
+	play, limit := c.play, c.memoryLimit()
+	after := func(at float64, code int32, reason, message string) {
+		time.AfterFunc(max(seconds(at)-now().Sub(c.base), 0), func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if c.play == play && c.memoryLimit() == limit {
+				r.end(c, code, reason, message)
+			}
+		})
 	}
-	time.AfterFunc(seconds(exit.At), func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if c.play == play {
-			r.end(c, exit.Code, exit.Reason, exit.Message)
-		}
-	})
+	if e := play.Exit; e != nil {
+		after(e.At, e.Code, e.Reason, e.Message)
+	}
+	if at, ever := play.Exceeds(limit); ever {
+		after(at, killed, "OOMKilled", "")
+	}
+}
+
+// memoryLimit is in bytes; 0: none.
+func (c *container) memoryLimit() int64 {
+	return c.cfg.GetLinux().GetResources().GetMemoryLimitInBytes()
 }
 
 // end is the death of a container, if it lives. The caller holds the lock.
@@ -248,6 +263,9 @@ func (r *Runtime) UpdateContainerResources(_ context.Context, q *cri.UpdateConta
 	defer r.mu.Unlock()
 	if c := r.containers[q.ContainerId]; c != nil && c.cfg.Linux != nil {
 		c.cfg.Linux.Resources = q.Linux
+		if c.state == cri.ContainerState_CONTAINER_RUNNING {
+			r.endByScript(c)
+		}
 	}
 	return &cri.UpdateContainerResourcesResponse{}, nil
 }

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -10,10 +11,16 @@ import (
 
 func value(n uint64) *cri.UInt64Value { return &cri.UInt64Value{Value: n} }
 
+// used is a container's CPU time so far (nanoseconds, never falling) and memory now (bytes), by its script.
+func (c *container) used(t time.Time) (cpuNS, memory uint64) {
+	cpuNS, memory = c.play.Used(t.Sub(c.base).Seconds(), c.traceClock(c.base))
+	return c.cpuBefore + cpuNS, memory
+}
+
 // stats is what a running container uses, by its script. The caller holds the lock.
 func (r *Runtime) stats(c *container) *cri.ContainerStats {
 	t := now()
-	cpu, memory := c.play.Used(t.Sub(c.started).Seconds(), c.traceClock(c.started))
+	cpu, memory := c.used(t)
 	at := t.UnixNano()
 	return &cri.ContainerStats{
 		Attributes: &cri.ContainerAttributes{Id: c.id, Metadata: c.cfg.Metadata, Labels: c.cfg.Labels, Annotations: c.cfg.Annotations},

@@ -3,11 +3,11 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,49 +18,46 @@ import (
 	"minicluster/internal/script"
 )
 
-// workload is the living part of a container: its listeners and how many checks they have seen.
+// workload is the living part of a container: its listeners. The runtime's lock guards it.
 type workload struct {
 	r     *Runtime
 	c     *container
 	ip    string
-	ports []containerPort
+	wants []containerPort
+	open  []io.Closer
 	alive context.Context // ends with the container
 	kill  context.CancelFunc
-
-	mu        sync.Mutex
-	checks    int       // since stepBase
-	stepBase  time.Time // where the clock of the steps begins
-	listeners []net.Listener
 }
 
 func newWorkload(r *Runtime, c *container, ip string, ports []containerPort) *workload {
-	w := &workload{r: r, c: c, ip: ip, ports: ports, stepBase: c.started}
+	w := &workload{r: r, c: c, ip: ip, wants: ports}
 	w.alive, w.kill = context.WithCancel(context.Background())
 	return w
 }
 
-// open listens on the container's ports. What speaks there follows from the port's name: grpc… is the gRPC health
-// service, tcp… a bare port that the script opens, closes and blocks, anything else HTTP.
-func (w *workload) open() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// listen opens the container's ports. What speaks there follows from the port's name: grpc… is the gRPC health service,
+// tcp… a bare port (gate), anything else HTTP. The caller holds the lock.
+func (w *workload) listen() error {
 	if w.alive.Err() != nil {
 		return nil // ended before its ports opened
 	}
-	for _, p := range w.ports {
+	for _, p := range w.wants {
 		if p.Protocol != "" && p.Protocol != "TCP" {
 			continue
 		}
 		address := net.JoinHostPort(w.ip, strconv.Itoa(p.ContainerPort))
 		if strings.HasPrefix(p.Name, "tcp") {
-			go w.gate(address, "tcp:"+strconv.Itoa(p.ContainerPort))
+			path := "tcp:" + strconv.Itoa(p.ContainerPort)
+			g := &gate{address: address, due: func() script.Answer { return w.peek(path) }}
+			w.open = append(w.open, g)
+			go g.follow(w.alive.Done())
 			continue
 		}
 		ln, err := net.Listen("tcp", address)
 		if err != nil {
 			return err
 		}
-		w.listeners = append(w.listeners, ln)
+		w.open = append(w.open, ln)
 		if strings.HasPrefix(p.Name, "grpc") {
 			s := grpc.NewServer()
 			healthpb.RegisterHealthServer(s, &health{w: w})
@@ -75,64 +72,55 @@ func (w *workload) open() error {
 	return nil
 }
 
-// close shuts every port at once: a connection that comes later is refused.
+// close shuts every port at once: a connection that comes later is refused. The caller holds the lock.
 func (w *workload) close() {
 	w.kill()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, ln := range w.listeners {
-		ln.Close()
+	for _, p := range w.open {
+		p.Close()
 	}
 }
 
 // stepClock is the time in seconds by which steps are due.
-func (w *workload) stepClock(t time.Time, play *script.Play) float64 {
-	if play.Epoch > 0 {
-		return unix(t) - play.Epoch
+func (c *container) stepClock(t time.Time) float64 {
+	if c.play.Epoch > 0 {
+		return unix(t) - c.play.Epoch
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return t.Sub(w.stepBase).Seconds()
+	return t.Sub(c.base).Seconds()
 }
 
 // traceClock is a moment's place in the trace, in seconds from the trace's first start. It counts from the start of the
 // pod, so it goes on while a container restarts, and begins at an offset that is the pod's own.
 func (c *container) traceClock(t time.Time) float64 {
 	play := c.play
-	if play.Recording == nil {
-		return 0
-	}
-	offset := 0.0
 	switch {
+	case play.Recording == nil:
+		return 0
+	case play.Epoch > 0 && play.Offset != nil:
+		return unix(t) - play.Epoch + *play.Offset
+	case play.Epoch > 0:
+		return unix(t) - play.Epoch
 	case play.Offset != nil:
-		offset = *play.Offset
-	case play.Epoch == 0:
-		offset = script.Offset(c.box.pod(), play.Recording.Period())
+		return t.Sub(c.box.created).Seconds() + *play.Offset
 	}
-	if play.Epoch > 0 {
-		return unix(t) - play.Epoch + offset
-	}
-	return t.Sub(c.box.created).Seconds() + offset
+	return t.Sub(c.box.created).Seconds() + script.Offset(c.box.pod(), play.Recording.Period())
 }
 
 // due is what the script says for a check that starts now, and the check's number.
 func (w *workload) due(t time.Time, path string) (script.Answer, int) {
 	w.r.mu.Lock()
-	play, clock := w.c.play, w.c.traceClock(t)
-	w.r.mu.Unlock()
-	w.mu.Lock()
-	n := w.checks
-	w.checks++
-	w.mu.Unlock()
-	return play.Answer(n, w.stepClock(t, play), clock, path), n
+	defer w.r.mu.Unlock()
+	c := w.c
+	n := c.checks
+	c.checks++
+	return c.play.Answer(n, c.stepClock(t), c.traceClock(t), path), n
 }
 
-// peek is what the script says of a port at a moment, no check being counted.
-func (w *workload) peek(t time.Time, path string) script.Answer {
+// peek is what the script says of a port now, no check being counted.
+func (w *workload) peek(path string) script.Answer {
 	w.r.mu.Lock()
-	play, clock := w.c.play, w.c.traceClock(t)
-	w.r.mu.Unlock()
-	return play.Answer(len(play.Queue), w.stepClock(t, play), clock, path)
+	defer w.r.mu.Unlock()
+	c, t := w.c, now()
+	return c.play.Answer(noCheck, c.stepClock(t), c.traceClock(t), path)
 }
 
 // answer takes as long as the script says and tells what to say; false when the client or the container went first.
@@ -209,32 +197,4 @@ func (h *health) Check(ctx context.Context, q *healthpb.HealthCheckRequest) (*he
 		return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}, nil
 	}
 	return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_SERVING}, nil
-}
-
-// Replace gives a running container a new script, from now on: its first behaviour, with a clock that begins now, until
-// the container's next start, then the next. It reports whether the container runs on this node.
-func (r *Runtime) Replace(pod, name, text string) (bool, error) {
-	s, err := script.Parse(text)
-	if err != nil {
-		return false, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, c := range r.containers {
-		if c.box.pod() != pod || c.name() != name || c.work == nil || c.work.alive.Err() != nil {
-			continue
-		}
-		play, err := r.prepare(s.At(0))
-		if err != nil {
-			return true, err
-		}
-		c.box.replaced[name] = replacement{s, c.start()}
-		c.play = play
-		c.work.mu.Lock()
-		c.work.checks, c.work.stepBase = 0, now()
-		c.work.mu.Unlock()
-		r.endByScript(c)
-		return true, nil
-	}
-	return false, nil
 }

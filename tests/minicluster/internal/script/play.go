@@ -90,3 +90,13 @@ func (p *Play) usageSteps(seconds float64) (cpuNS, memory uint64) {
 	}
 	return uint64(ns), memory
 }
+
+// Exceeds is when, in seconds since the start, the script first uses more memory than a limit in bytes; limit 0: never.
+func (p *Play) Exceeds(limit int64) (seconds float64, ever bool) {
+	for _, u := range p.Usage {
+		if limit > 0 && u.MemMi*(1<<20) > float64(limit) {
+			return u.At, true
+		}
+	}
+	return 0, false
+}

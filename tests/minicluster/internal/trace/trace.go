@@ -94,7 +94,7 @@ func Parse(r io.Reader) (*Trace, error) {
 		mistakes = append(mistakes, fmt.Errorf("line %d: %w", line+1, err))
 	}
 	if len(mistakes) == 0 && len(t.rows) == 0 {
-		mistakes = append(mistakes, fmt.Errorf("line %d: no row; wanted a header line and at least one check", line))
+		mistakes = append(mistakes, fmt.Errorf("line %d: no row; wanted a header line and at least one check", max(line, 1)))
 	}
 	if len(mistakes) > 0 {
 		return nil, errors.Join(mistakes...)
