@@ -59,7 +59,7 @@ impl ProbeTuningStatus {
         self.owners = owners;
         self.contested = contested;
         self.reverts = i64::from(*reverts);
-        self.rested_since = rested_since.map(time_to_wire);
+        self.rested_since = rested_since.map(time);
         Ok(())
     }
 
@@ -153,8 +153,8 @@ fn flight_to_wire(flight: &InFlight) -> Result<wire::InFlight, Error> {
         message: cut(message, 1024),
         generation: *generation,
         stage: (*stage).into(),
-        since: time_to_wire(*since),
-        applied: applied.map(time_to_wire),
+        since: time(*since),
+        applied: applied.map(time),
         patched_generation: *patched,
         version: hex(*version),
     })
@@ -197,12 +197,7 @@ fn flight_from_wire(flight: &wire::InFlight, workload: &wire::WorkloadRef, names
 
 fn past_to_wire(past: &Past) -> Result<wire::Past, Error> {
     let Past { at, steps, intent, verdict } = past;
-    Ok(wire::Past {
-        at: time_to_wire(*at),
-        intent: (*intent).into(),
-        steps: steps_to_wire(steps)?,
-        result: (*verdict).into(),
-    })
+    Ok(wire::Past { at: time(*at), intent: (*intent).into(), steps: steps_to_wire(steps)?, result: (*verdict).into() })
 }
 
 fn past_from_wire(past: &wire::Past) -> Result<Past, Error> {
@@ -276,7 +271,8 @@ fn settings(field: &'static str, text: &str) -> Result<Settings, Error> {
     text.parse().map_err(|_| value(field, text, "a probe setting such as \"10/1/3\""))
 }
 
-fn time_to_wire(at: Timestamp) -> String {
+/// A moment as our objects write it: RFC 3339, in UTC.
+pub fn time(at: Timestamp) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(at.nanos()))
         .expect("64 bits of nanoseconds end in 2262, and jiff in 9999")
         .to_string()

@@ -18,7 +18,7 @@ mod memory;
 mod tuning;
 
 pub use definition::{definition, yaml};
-pub use memory::{Error, set_aside};
+pub use memory::{Error, set_aside, time};
 pub use tuning::{
     Columns, Condition, ConditionStatus, DetectSeconds, FalseRestarts, InFlight, Intent, Kept, Numbers, PROBES, Past,
     Phase, ProbeKind, ProbeState, ProbeTuning, ProbeTuningStatus, Restarts, Stage, Step, Verdict, WorkloadKind,

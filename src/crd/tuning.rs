@@ -197,17 +197,17 @@ pub enum WorkloadKind {
 /// Where a workload stands. A word that is not known (a newer daemon's) reads as Held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
-    /// Too little is known yet.
+    /// Its numbers are the best known, or too little is known yet.
     Observing,
-    /// There are better numbers and nothing is written, because the mode says so.
+    /// There are better numbers and nothing is written: the mode says so, or they are not worth a rollout of their own.
     Recommending,
     /// A patch was sent and its rollout runs.
     RollingOut,
     /// The rollout has finished and is being watched.
     Verifying,
-    /// The API server said no.
+    /// The numbers are not what is wrong: overload, a dependency, one sick replica, memory, a crash.
     Refused,
-    /// Scrapes or metrics are missing.
+    /// Several changes were taken back, or one could not be: a person decides.
     Degraded,
     /// Nothing is to be done, or not now.
     #[serde(other)]
@@ -229,7 +229,7 @@ pub struct Columns {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub expected: Option<String>,
-    /// Mean seconds from a hang to the verdict: `31s -> 30s`.
+    /// Worst time from a hang to the verdict: `31s -> 30s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub detect: Option<String>,
@@ -319,7 +319,7 @@ pub struct FalseRestarts {
     pub upper: f64,
 }
 
-/// Mean time from a hang to the kubelet's verdict, in seconds; two digits.
+/// Worst time from a hang to the kubelet's verdict, in seconds; two digits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DetectSeconds {
     /// With the present numbers.
