@@ -201,15 +201,15 @@ pub enum Phase {
     Observing,
     /// There are better numbers and nothing is written: the mode says so, or they are not worth a rollout of their own.
     Recommending,
-    /// A patch was sent and its rollout runs.
+    /// A change is being written or rolled out.
     RollingOut,
-    /// The rollout has finished and is being watched.
+    /// A change is being watched.
     Verifying,
     /// The numbers are not what is wrong: overload, a dependency, one sick replica, memory, a crash.
     Refused,
     /// Several changes were taken back, or one could not be: a person decides.
     Degraded,
-    /// Nothing is to be done, or not now.
+    /// A change is wished and something holds it.
     #[serde(other)]
     Held,
 }

@@ -17,7 +17,8 @@ const controllers = "deployment-controller,replicaset-controller,statefulset-con
 	"serviceaccount-token-controller,root-ca-certificate-publisher-controller,namespace-controller," +
 	"garbage-collector-controller,pod-garbage-collector-controller,disruption-controller," +
 	"horizontal-pod-autoscaler-controller,node-lifecycle-controller,taint-eviction-controller," +
-	"clusterrole-aggregation-controller,resourcequota-controller,ttl-after-finished-controller"
+	"clusterrole-aggregation-controller,resourcequota-controller,ttl-after-finished-controller," +
+	"validatingadmissionpolicy-status-controller"
 
 // auditPolicy records who did what to which object with which outcome, and no bodies. A request is one line at its end;
 // a watch is one more at its start.
