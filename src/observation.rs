@@ -137,6 +137,12 @@ pub enum Fact {
         /// It refuses.
         holds: bool,
     },
+    /// Whether all that an earlier life wrote down has been read. A daemon says `false` first: a change may be under
+    /// way that only those records know of. Who has no earlier life need not say anything.
+    Records {
+        /// All were read.
+        read: bool,
+    },
     /// What an earlier life of the daemon wrote down for this workload.
     Remembered {
         /// The workload.

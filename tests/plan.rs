@@ -36,7 +36,7 @@ fn make(cases: &[Case], fence: bool) -> Plan {
         judgements: &c.judgements,
         revert: c.revert,
     });
-    plan::make(wishes, &Limits::default(), Standing { started: minute(0), fence }, NOW)
+    plan::make(wishes, &Limits::default(), Standing { started: minute(0), fence, remembers: true }, NOW)
 }
 
 #[track_caller]
@@ -144,6 +144,16 @@ fn nothing_is_planned_while_the_fence_does_not_refuse() {
 }
 
 #[test]
+fn nothing_is_planned_before_the_records_of_an_earlier_life_are_read() {
+    let c = case("shop", "web", Urgency::Storm);
+    let wishes =
+        std::iter::once(Wish { workload: &c.workload, memory: &c.memory, judgements: &c.judgements, revert: None });
+    let plan =
+        plan::make(wishes, &Limits::default(), Standing { started: minute(0), fence: true, remembers: false }, NOW);
+    assert!(matches!(plan.gates.values().next().unwrap(), Gate::Held(Reason::WarmUp, _)), "{plan:?}");
+}
+
+#[test]
 fn workloads_that_cannot_be_patched_are_left_with_the_reason() {
     for (why, fragment) in [
         (Unpatchable::Kind(WorkloadKind::StatefulSet), "StatefulSet"),
@@ -180,7 +190,7 @@ fn a_daemon_that_has_just_started_changes_nothing() {
         judgements: &c.judgements,
         revert: None,
     });
-    let standing = Standing { started: NOW - Span::MINUTE * 9, fence: true };
+    let standing = Standing { started: NOW - Span::MINUTE * 9, fence: true, remembers: true };
     let plan = plan::make(wishes, &Limits::default(), standing, NOW);
     assert!(matches!(plan.gates.values().next().unwrap(), Gate::Held(Reason::WarmUp, _)), "{plan:?}");
 }

@@ -117,7 +117,7 @@ impl Engine {
     pub fn new(rules: Rules, started: Timestamp) -> Self {
         Engine {
             rules,
-            standing: Standing { started, fence: false },
+            standing: Standing { started, fence: false, remembers: true },
             workloads: BTreeMap::new(),
             pods: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -170,6 +170,7 @@ impl Engine {
                 None => self.dropped += 1,
             },
             Fact::Fence { holds } => self.standing.fence = holds,
+            Fact::Records { read } => self.standing.remembers = read,
             Fact::Remembered { workload, memory } => match self.workloads.get_mut(&workload) {
                 Some(e) => e.memory = *memory,
                 None => self.recall(workload).memory = Some(*memory),

@@ -29,6 +29,12 @@ pub(super) fn hold(
                 "the API server was not seen to refuse what it must; `kubectl apply -k deploy/manifests` installs the fence".into(),
             ));
         }
+        if !standing.remembers {
+            return Some((
+                Reason::WarmUp,
+                "what an earlier life wrote down was not read yet: a change may be under way".into(),
+            ));
+        }
         if revert {
             return unpatchable(wish.workload, true);
         }

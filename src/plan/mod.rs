@@ -102,6 +102,8 @@ pub struct Standing {
     pub started: Timestamp,
     /// Whether the API server's fence was seen to refuse.
     pub fence: bool,
+    /// Whether all that an earlier life wrote down was read.
+    pub remembers: bool,
 }
 
 /// Makes the plan of this moment.

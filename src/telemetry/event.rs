@@ -248,6 +248,7 @@ pub(super) const fn fact_kind(fact: &Fact) -> &'static str {
         Fact::NodeUsage { .. } => "node_usage",
         Fact::Outcome { .. } => "outcome",
         Fact::Fence { .. } => "fence",
+        Fact::Records { .. } => "records",
         Fact::Remembered { .. } => "remembered",
         Fact::RememberedEvidence { .. } => "remembered_evidence",
     }
