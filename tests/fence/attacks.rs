@@ -1,7 +1,7 @@
 //! Writes that must be refused, with the daemon's own token, and the few that must pass.
 
 use crate::harness::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A name for it, what is tried, and who refuses.
 pub type Case = (&'static str, Attempt, By);
@@ -28,6 +28,8 @@ pub fn on_an_open_deployment(namespace: &str) -> Vec<Case> {
     let live = |field: &str| format!("{LIVENESS}/{field}");
     let ready = |field: &str| format!("/spec/template/spec/containers/0/readinessProbe/{field}");
     let number = |field: &str, n: i64| replace(&d, &live(field), json!(n));
+    // A change that would pass by itself, to hide another behind.
+    let two = || set(live("timeoutSeconds"), json!(2));
 
     let bounds = Fence("out of bounds: period 1 to 60, timeout 1 to 30, threshold 1 to 10");
     let risky = Fence("risky, so not without approvals");
@@ -78,20 +80,12 @@ pub fn on_an_open_deployment(namespace: &str) -> Vec<Case> {
         ("a handler's headers", add(&d, &live("httpGet/httpHeaders"), json!([{"name": "A", "value": "1"}])), probe),
         (
             "another handler",
-            patch(
-                &d,
-                json!([{"op": "remove", "path": live("httpGet")},
-            {"op": "add", "path": live("tcpSocket"), "value": {"port": 8080}}]),
-            ),
+            patch(&d, [take(live("httpGet")), put_at(live("tcpSocket"), json!({"port": 8080}))]),
             probe,
         ),
         (
             "a command run as a probe",
-            patch(
-                &d,
-                json!([{"op": "remove", "path": live("httpGet")},
-            {"op": "add", "path": live("exec"), "value": {"command": ["true"]}}]),
-            ),
+            patch(&d, [take(live("httpGet")), put_at(live("exec"), json!({"command": ["true"]}))]),
             probe,
         ),
         ("a probe added", add(&d, &at("/containers/1/livenessProbe"), json!({"tcpSocket": {"port": 1}})), probe),
@@ -102,27 +96,19 @@ pub fn on_an_open_deployment(namespace: &str) -> Vec<Case> {
             "liveness and readiness exchanged",
             patch(
                 &d,
-                json!([
-            {"op": "move", "from": LIVENESS, "path": at("/containers/0/x")},
-            {"op": "move", "from": at("/containers/0/readinessProbe"), "path": LIVENESS},
-            {"op": "move", "from": at("/containers/0/x"), "path": at("/containers/0/readinessProbe")}]),
+                [
+                    shift(LIVENESS, at("/containers/0/x")),
+                    shift(at("/containers/0/readinessProbe"), LIVENESS),
+                    shift(at("/containers/0/x"), at("/containers/0/readinessProbe")),
+                ],
             ),
             probe,
         ),
-        (
-            "a probe moved to another container",
-            patch(&d, json!([{"op": "move", "from": LIVENESS, "path": at("/containers/1/livenessProbe")}])),
-            probe,
-        ),
+        ("a probe moved to another container", patch(&d, [shift(LIVENESS, at("/containers/1/livenessProbe"))]), probe),
         ("image", replace(&d, &at("/containers/0/image"), json!("example/web:2")), container),
         (
             "image beside a number",
-            patch(
-                &d,
-                json!([
-            {"op": "replace", "path": live("timeoutSeconds"), "value": 2},
-            {"op": "replace", "path": at("/containers/0/image"), "value": "example/web:2"}]),
-            ),
+            patch(&d, [two(), set(at("/containers/0/image"), json!("example/web:2"))]),
             container,
         ),
         ("a sidecar's image", replace(&d, &at("/initContainers/0/image"), json!("example/mesh:2")), container),
@@ -150,11 +136,7 @@ pub fn on_an_open_deployment(namespace: &str) -> Vec<Case> {
         ),
         ("a container removed", remove(&d, &at("/containers/1")), container),
         ("a container renamed", replace(&d, &at("/containers/0/name"), json!("other")), container),
-        (
-            "containers in another order",
-            patch(&d, json!([{"op": "move", "from": at("/containers/1"), "path": at("/containers/0")}])),
-            container,
-        ),
+        ("containers in another order", patch(&d, [shift(at("/containers/1"), at("/containers/0"))]), container),
         (
             "an init container added",
             add(&d, &at("/initContainers/-"), json!({"name": "i", "image": "example/i:1"})),
@@ -163,17 +145,12 @@ pub fn on_an_open_deployment(namespace: &str) -> Vec<Case> {
         ("an init container removed", remove(&d, &at("/initContainers/1")), container),
         (
             "a sidecar made an ordinary init container",
-            patch(
-                &d,
-                json!([
-            {"op": "remove", "path": at("/initContainers/0/restartPolicy")},
-            {"op": "remove", "path": at("/initContainers/0/startupProbe")}]),
-            ),
+            patch(&d, [take(at("/initContainers/0/restartPolicy")), take(at("/initContainers/0/startupProbe"))]),
             container,
         ),
         (
             "an init container made a container",
-            patch(&d, json!([{"op": "move", "from": at("/initContainers/1"), "path": at("/containers/0")}])),
+            patch(&d, [shift(at("/initContainers/1"), at("/containers/0"))]),
             container,
         ),
         (
@@ -208,9 +185,10 @@ pub fn on_an_open_deployment(namespace: &str) -> Vec<Case> {
             "selector",
             patch(
                 &d,
-                json!([
-            {"op": "add", "path": "/spec/selector/matchLabels/tier", "value": "web"},
-            {"op": "add", "path": "/spec/template/metadata/labels/tier", "value": "web"}]),
+                [
+                    put_at("/spec/selector/matchLabels/tier", json!("web")),
+                    put_at("/spec/template/metadata/labels/tier", json!("web")),
+                ],
             ),
             Validation,
         ),
@@ -220,12 +198,7 @@ pub fn on_an_open_deployment(namespace: &str) -> Vec<Case> {
         ("an annotation added", add(&d, "/metadata/annotations/kubernetes.io~1change-cause", json!("us")), metadata),
         (
             "an annotation beside a number",
-            patch(
-                &d,
-                json!([
-            {"op": "replace", "path": live("timeoutSeconds"), "value": 2},
-            {"op": "add", "path": "/metadata/annotations/tuned", "value": "yes"}]),
-            ),
+            patch(&d, [two(), put_at("/metadata/annotations/tuned", json!("yes"))]),
             metadata,
         ),
         ("finalizers", add(&d, "/metadata/finalizers", json!(["probe-tuner.io/hold"])), metadata),
@@ -265,32 +238,19 @@ pub fn on_an_open_deployment(namespace: &str) -> Vec<Case> {
         ("all managedFields wiped", replace(&d, "/metadata/managedFields", json!([{}])), others),
         (
             "the owner's entry taken out",
-            patch(
-                &d,
-                json!([
-            {"op": "test", "path": "/metadata/managedFields/0/manager", "value": "owner"},
-            {"op": "remove", "path": "/metadata/managedFields/0"}]),
-            ),
+            patch(&d, [check("/metadata/managedFields/0/manager", json!("owner")), take("/metadata/managedFields/0")]),
             others,
         ),
-        (
-            "the owner's entry taken out beside a number",
-            patch(
-                &d,
-                json!([
-            {"op": "replace", "path": live("timeoutSeconds"), "value": 2},
-            {"op": "remove", "path": "/metadata/managedFields/0"}]),
-            ),
-            others,
-        ),
+        ("the owner's entry taken out beside a number", patch(&d, [two(), take("/metadata/managedFields/0")]), others),
         ("the owner's entry given to another", replace(&d, "/metadata/managedFields/0/manager", json!("helm")), others),
         (
             "the owner's entry made ours",
             patch(
                 &d,
-                json!([
-            {"op": "replace", "path": "/metadata/managedFields/0/manager", "value": "probe-tuner"},
-            {"op": "replace", "path": "/metadata/managedFields/0/operation", "value": "Update"}]),
+                [
+                    set("/metadata/managedFields/0/manager", json!("probe-tuner")),
+                    set("/metadata/managedFields/0/operation", json!("Update")),
+                ],
             ),
             others,
         ),
@@ -308,9 +268,12 @@ pub fn on_an_open_deployment(namespace: &str) -> Vec<Case> {
             "the owner's image forgotten beside a number",
             patch(
                 &d,
-                json!([
-            {"op": "replace", "path": live("timeoutSeconds"), "value": 2},
-            {"op": "remove", "path": "/metadata/managedFields/0/fieldsV1/f:spec/f:template/f:spec/f:containers/k:{\"name\":\"app\"}/f:image"}]),
+                [
+                    two(),
+                    take(
+                        "/metadata/managedFields/0/fieldsV1/f:spec/f:template/f:spec/f:containers/k:{\"name\":\"app\"}/f:image",
+                    ),
+                ],
             ),
             others,
         ),
@@ -318,20 +281,18 @@ pub fn on_an_open_deployment(namespace: &str) -> Vec<Case> {
             "the owner's handler forgotten beside a number",
             patch(
                 &d,
-                json!([
-            {"op": "replace", "path": live("timeoutSeconds"), "value": 2},
-            {"op": "remove", "path": "/metadata/managedFields/0/fieldsV1/f:spec/f:template/f:spec/f:containers/k:{\"name\":\"app\"}/f:livenessProbe/f:httpGet"}]),
+                [
+                    two(),
+                    take(
+                        "/metadata/managedFields/0/fieldsV1/f:spec/f:template/f:spec/f:containers/k:{\"name\":\"app\"}/f:livenessProbe/f:httpGet",
+                    ),
+                ],
             ),
             others,
         ),
         (
             "the owner's replicas forgotten beside a number",
-            patch(
-                &d,
-                json!([
-            {"op": "replace", "path": live("timeoutSeconds"), "value": 2},
-            {"op": "remove", "path": "/metadata/managedFields/0/fieldsV1/f:spec/f:replicas"}]),
-            ),
+            patch(&d, [two(), take("/metadata/managedFields/0/fieldsV1/f:spec/f:replicas")]),
             others,
         ),
         (
@@ -368,14 +329,14 @@ async fn the_integers_of_probes_that_are_there_pass() {
     let patched = daemon
         .send(&patch(
             &d,
-            json!([
-                {"op": "test", "path": "/metadata/generation", "value": 1},
-                {"op": "test", "path": format!("{LIVENESS}/timeoutSeconds"), "value": 1},
-                {"op": "replace", "path": format!("{LIVENESS}/timeoutSeconds"), "value": 10},
-                {"op": "replace", "path": format!("{LIVENESS}/failureThreshold"), "value": 2},
-                {"op": "replace", "path": format!("{spec}/containers/0/readinessProbe/periodSeconds"), "value": 5},
-                {"op": "replace", "path": format!("{spec}/initContainers/0/startupProbe/periodSeconds"), "value": 4},
-            ]),
+            [
+                check("/metadata/generation", json!(1)),
+                check(format!("{LIVENESS}/timeoutSeconds"), json!(1)),
+                set(format!("{LIVENESS}/timeoutSeconds"), json!(10)),
+                set(format!("{LIVENESS}/failureThreshold"), json!(2)),
+                set(format!("{spec}/containers/0/readinessProbe/periodSeconds"), json!(5)),
+                set(format!("{spec}/initContainers/0/startupProbe/periodSeconds"), json!(4)),
+            ],
         ))
         .await
         .object();
@@ -402,8 +363,6 @@ fn harmless(namespace: &str) -> Attempt {
 #[tokio::test]
 #[ignore = "needs a control plane"]
 async fn where_the_owner_has_not_said_auto_not_even_a_number_is_changed() {
-    let mode = "probe-tuner.io/mode";
-    let skip = "probe-tuner.io/skip";
     // What the namespace says, what the workload says, and which rule answers.
     type Annotations = &'static [(&'static str, &'static str)];
     let namespaces: [(&str, Annotations, Annotations, &str); 13] = [
@@ -449,18 +408,15 @@ async fn where_the_owner_has_not_said_auto_not_even_a_number_is_changed() {
         });
         cases.push((namespace, harmless(namespace), By::Fence(rule)));
     }
-    let lift = |namespace: &str, key: &str, operation: &str| {
-        let pointer = format!("/metadata/annotations/{}", key.replace('/', "~1"));
-        patch(
-            &deployment(namespace, "web"),
-            json!([
-            {"op": operation, "path": pointer, "value": "auto"},
-            {"op": "replace", "path": format!("{LIVENESS}/timeoutSeconds"), "value": 2}]),
-        )
+    let lift = |namespace: &str, annotation: Value| {
+        let number = set(format!("{LIVENESS}/timeoutSeconds"), json!(2));
+        patch(&deployment(namespace, "web"), [annotation, number])
     };
+    let skip = take("/metadata/annotations/probe-tuner.io~1skip");
+    let mode = set("/metadata/annotations/probe-tuner.io~1mode", json!("auto"));
     let lower = By::Fence("probe-tuner.io/skip or with a lower");
-    cases.push(("a skip lifted in the same breath", lift("skipped", skip, "remove"), lower));
-    cases.push(("a mode raised in the same breath", lift("lowered", mode, "replace"), lower));
+    cases.push(("a skip lifted in the same breath", lift("skipped", skip), lower));
+    cases.push(("a mode raised in the same breath", lift("lowered", mode), lower));
     let f = fenced();
     let daemon = f.client(&f.daemon);
     all_refused(&daemon, cases).await;

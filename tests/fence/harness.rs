@@ -209,23 +209,48 @@ pub fn delete(path: &str) -> Attempt {
 }
 
 /// A JSON patch.
-pub fn patch(path: &str, operations: Value) -> Attempt {
-    attempt(Method::PATCH, &ours(path), "application/json-patch+json", operations)
+pub fn patch(path: &str, operations: impl IntoIterator<Item = Value>) -> Attempt {
+    attempt(Method::PATCH, &ours(path), "application/json-patch+json", operations.into_iter().collect())
 }
 
 /// A JSON patch of one operation `replace`.
 pub fn replace(path: &str, pointer: &str, value: Value) -> Attempt {
-    patch(path, json!([{"op": "replace", "path": pointer, "value": value}]))
+    patch(path, [set(pointer, value)])
 }
 
 /// A JSON patch of one operation `add`.
 pub fn add(path: &str, pointer: &str, value: Value) -> Attempt {
-    patch(path, json!([{"op": "add", "path": pointer, "value": value}]))
+    patch(path, [put_at(pointer, value)])
 }
 
 /// A JSON patch of one operation `remove`.
 pub fn remove(path: &str, pointer: &str) -> Attempt {
-    patch(path, json!([{"op": "remove", "path": pointer}]))
+    patch(path, [take(pointer)])
+}
+
+/// Operation `replace`.
+pub fn set(pointer: impl Into<String>, value: Value) -> Value {
+    json!({"op": "replace", "path": pointer.into(), "value": value})
+}
+
+/// Operation `add`.
+pub fn put_at(pointer: impl Into<String>, value: Value) -> Value {
+    json!({"op": "add", "path": pointer.into(), "value": value})
+}
+
+/// Operation `remove`.
+pub fn take(pointer: impl Into<String>) -> Value {
+    json!({"op": "remove", "path": pointer.into()})
+}
+
+/// Operation `move`.
+pub fn shift(from: impl Into<String>, to: impl Into<String>) -> Value {
+    json!({"op": "move", "from": from.into(), "path": to.into()})
+}
+
+/// Operation `test`.
+pub fn check(pointer: impl Into<String>, value: Value) -> Value {
+    json!({"op": "test", "path": pointer.into(), "value": value})
 }
 
 /// A merge patch.

@@ -63,9 +63,7 @@ fn without_probe() -> Value {
 async fn tune(daemon: &Client, namespace: &str) {
     let numbers = patch(
         &deployment(namespace, "web"),
-        json!([
-        {"op": "replace", "path": format!("{LIVENESS}/timeoutSeconds"), "value": 10},
-        {"op": "replace", "path": format!("{LIVENESS}/failureThreshold"), "value": 2}]),
+        [set(format!("{LIVENESS}/timeoutSeconds"), json!(10)), set(format!("{LIVENESS}/failureThreshold"), json!(2))],
     );
     daemon.send(&numbers).await.object();
 }
@@ -77,9 +75,10 @@ async fn let_go(daemon: &Client, namespace: &str) -> Value {
     let at = entries.iter().position(|m| m["manager"] == "probe-tuner").unwrap();
     let drop = patch(
         &d,
-        json!([
-        {"op": "test", "path": format!("/metadata/managedFields/{at}/manager"), "value": "probe-tuner"},
-        {"op": "remove", "path": format!("/metadata/managedFields/{at}")}]),
+        [
+            check(format!("/metadata/managedFields/{at}/manager"), json!("probe-tuner")),
+            take(format!("/metadata/managedFields/{at}")),
+        ],
     );
     daemon.send(&drop).await.object()
 }
@@ -189,14 +188,10 @@ async fn a_deployment_of_two_hundred_containers_with_three_probes_each_passes() 
         });
         *web.pointer_mut("/spec/template/spec/containers").unwrap() = containers.collect();
     });
-    let numbers: Vec<_> = (0..200)
-        .map(|i| {
-            let pointer = format!("/spec/template/spec/containers/{i}/livenessProbe/timeoutSeconds");
-            json!({"op": "replace", "path": pointer, "value": 2})
-        })
-        .collect();
+    let liveness = |i: i32| format!("/spec/template/spec/containers/{i}/livenessProbe/timeoutSeconds");
+    let numbers = (0..200).map(|i| set(liveness(i), json!(2)));
     let daemon = f.client(&f.daemon);
-    daemon.send(&patch(&deployment("large", "web"), json!(numbers))).await.object();
+    daemon.send(&patch(&deployment("large", "web"), numbers)).await.object();
     let last = "/spec/template/spec/containers/199/image";
     let answer = daemon.send(&replace(&deployment("large", "web"), last, json!("example/c:2"))).await;
     By::Fence("in a container only probes change").judge(&answer).unwrap();
