@@ -166,6 +166,29 @@ fn a_restarted_kubelet_finds_its_containers_running() {
 
 #[test]
 #[ignore = "needs a control plane"]
+fn a_component_that_is_stopped_is_away_until_it_is_started() {
+    let c = Minicluster::start(&["--nodes=0", "--metrics-server=false"]);
+    let answers = || c.kubectl_command().args(["get", "--raw", "/livez"]).output().unwrap().status.success();
+    assert!(answers());
+    c.stop_component("kube-apiserver");
+    assert!(!answers());
+    c.start_component("kube-apiserver");
+    wait_for("the API server", SOON, || answers().then_some(()));
+}
+
+#[test]
+#[ignore = "needs a control plane"]
+fn a_service_account_gets_a_kubeconfig_of_its_own() {
+    let c = Minicluster::shared();
+    let kubeconfig = c.kubeconfig_of("default", "default");
+    let out =
+        c.kubectl_command().args(["auth", "whoami", "-o", "json"]).env("KUBECONFIG", kubeconfig).output().unwrap();
+    let who: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(who["status"]["userInfo"]["username"], "system:serviceaccount:default:default");
+}
+
+#[test]
+#[ignore = "needs a control plane"]
 fn a_script_that_is_given_by_hand_counts_from_now_on() {
     let c = Minicluster::shared();
     c.namespace("by-hand", &[]);

@@ -28,8 +28,10 @@ const usage = `usage: minicluster VERB [flags]
 
   up --dir D        start a cluster and stay in the foreground until SIGINT or SIGTERM
   down --dir D      stop the cluster of a folder; with --wipe remove the folder too
-  restart --dir D COMPONENT
-                    kill one component (node-0 is the kubelet of that node) and start it again
+  kubeconfig --dir D NAMESPACE/SERVICEACCOUNT
+                    write a kubeconfig for a ServiceAccount, with a token for 24 hours, and print its path
+  stop, start, restart --dir D COMPONENT
+                    kill one component (node-0 is the kubelet of that node), start it again, or both
   script --dir D NAMESPACE/POD/CONTAINER SCRIPT
                     give a running container a new script, from now on
   links DIR         make symlinks etcd, kube-apiserver, kubectl, … to this binary (for KUBEBUILDER_ASSETS)
@@ -51,7 +53,8 @@ func main() {
 		os.Args = os.Args[1:] // cobra, klog and etcd all read os.Args
 		os.Exit(run())
 	}
-	verbs := map[string]func([]string) error{"up": up, "down": down, "restart": restart, "script": setScript, "links": links}
+	verbs := map[string]func([]string) error{"up": up, "down": down, "kubeconfig": kubeconfig, "script": setScript, "links": links,
+		"stop": change("stop"), "start": change("start"), "restart": change("restart")}
 	switch run, ok := verbs[verb]; {
 	case ok:
 		exit(run(rest))
@@ -163,14 +166,31 @@ func down(args []string) error {
 	return cluster.Down(*dir, *wipe)
 }
 
-func restart(args []string) error {
-	fs := flag.NewFlagSet("restart", flag.ContinueOnError)
+// change is a verb that does something to one component.
+func change(verb string) func([]string) error {
+	return func(args []string) error {
+		fs := flag.NewFlagSet(verb, flag.ContinueOnError)
+		dir := fs.String("dir", "", "folder of the cluster")
+		a, err := parse(fs, args, "COMPONENT")
+		if err != nil {
+			return err
+		}
+		return cluster.Change(*dir, verb, a[0])
+	}
+}
+
+func kubeconfig(args []string) error {
+	fs := flag.NewFlagSet("kubeconfig", flag.ContinueOnError)
 	dir := fs.String("dir", "", "folder of the cluster")
-	a, err := parse(fs, args, "COMPONENT")
+	a, err := parse(fs, args, "NAMESPACE/SERVICEACCOUNT")
 	if err != nil {
 		return err
 	}
-	return cluster.Restart(*dir, a[0])
+	path, err := cluster.Account(*dir, a[0])
+	if err == nil {
+		fmt.Println(path)
+	}
+	return err
 }
 
 func setScript(args []string) error {

@@ -160,9 +160,29 @@ impl Minicluster {
         self.verb(&["restart", "--dir", self.dir.to_str().unwrap(), component]);
     }
 
+    /// Kills a component, by the names that [`restart`](Self::restart) takes, until it is started again.
     #[track_caller]
-    fn verb(&self, args: &[&str]) {
-        stdout_of(args, Command::new(binary()).args(args).output().unwrap());
+    pub fn stop_component(&self, component: &str) {
+        self.verb(&["stop", "--dir", self.dir.to_str().unwrap(), component]);
+    }
+
+    /// Starts a component that was stopped, with the flags and the port that it had.
+    #[track_caller]
+    pub fn start_component(&self, component: &str) {
+        self.verb(&["start", "--dir", self.dir.to_str().unwrap(), component]);
+    }
+
+    /// A kubeconfig for a ServiceAccount that exists, whose `tokenFile` holds a token for 24 hours; another call puts a
+    /// new token there.
+    #[track_caller]
+    pub fn kubeconfig_of(&self, namespace: &str, account: &str) -> PathBuf {
+        let account = format!("{namespace}/{account}");
+        self.verb(&["kubeconfig", "--dir", self.dir.to_str().unwrap(), &account]).trim().into()
+    }
+
+    #[track_caller]
+    fn verb(&self, args: &[&str]) -> String {
+        stdout_of(args, Command::new(binary()).args(args).output().unwrap())
     }
 
     /// The process of a component, by the names that [`restart`](Self::restart) takes.
@@ -295,6 +315,7 @@ fn lines_of(path: &Path) -> Vec<Value> {
 
 /// Asks every 50 ms until there is an answer; panics when there is none in time.
 #[track_caller]
+#[expect(clippy::disallowed_methods, reason = "processes are waited for in real time")]
 pub fn wait_for<T>(what: &str, timeout: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {

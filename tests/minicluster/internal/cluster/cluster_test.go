@@ -210,3 +210,40 @@ func TestTheFrontProxysAuthorityIsNotTheClients(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAComponentThatIsStoppedIsNoNewsAndCanBeStartedAgain(t *testing.T) {
+	o := options(t, "exec sleep 60")
+	s, err := newSupervisor(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(s.logs(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.Extra = map[string][]string{"etcd": {"--more"}}
+	if err := s.start("etcd", "etcd", "--flag"); err != nil {
+		t.Fatal(err)
+	}
+	defer s.stop()
+	first := s.find("etcd")
+	for range 2 {
+		if err := s.with("etcd", s.stopOne); err != nil || !first.ended() {
+			t.Fatal(err)
+		}
+	}
+	if c := <-s.died; c != first || !c.dismissed {
+		t.Errorf("%+v", c)
+	}
+	for range 2 { // the second finds it running
+		if err := s.with("etcd", s.startAgain); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := s.find("etcd")
+	if again == first || len(s.children) != 1 || !slices.Equal(again.cmd.Args, []string{"etcd", "--flag", "--more"}) {
+		t.Errorf("%d children, %q", len(s.children), again.cmd.Args)
+	}
+	if err := s.with("etcetera", s.restart); err == nil || err.Error() != `no component "etcetera"; there are etcd` {
+		t.Error(err)
+	}
+}

@@ -35,14 +35,16 @@ func (s *supervisor) control() (closer func(), err error) {
 			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
 		}
 	}
-	mux.HandleFunc("POST /restart/{name}", func(w http.ResponseWriter, r *http.Request) {
-		o := order{func() error { return s.restart(r.PathValue("name")) }, make(chan error, 1)}
-		select {
-		case s.orders <- o:
-			answer(w, <-o.done)
-		case <-r.Context().Done():
-		}
-	})
+	for verb, do := range map[string]func(*child) error{"stop": s.stopOne, "start": s.startAgain, "restart": s.restart} {
+		mux.HandleFunc("POST /"+verb+"/{name}", func(w http.ResponseWriter, r *http.Request) {
+			o := order{func() error { return s.with(r.PathValue("name"), do) }, make(chan error, 1)}
+			select {
+			case s.orders <- o:
+				answer(w, <-o.done)
+			case <-r.Context().Done():
+			}
+		})
+	}
 	mux.HandleFunc("POST /script/{namespace}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) {
 		text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 		if err == nil {
@@ -55,21 +57,37 @@ func (s *supervisor) control() (closer func(), err error) {
 	return func() { server.Close() }, nil
 }
 
-// restart kills a component and starts it again with the flags that it had. Containers go on meanwhile: they are not
-// the kubelet's.
-func (s *supervisor) restart(name string) error {
-	c := s.find(name)
-	if c == nil {
-		var names []string
-		for _, c := range s.children {
-			names = append(names, c.name)
-		}
-		return fmt.Errorf("no component %q; there are %s", name, strings.Join(names, ", "))
+// with does something to the component of a name.
+func (s *supervisor) with(name string, do func(*child) error) error {
+	if c := s.find(name); c != nil {
+		return do(c)
 	}
+	var names []string
+	for _, c := range s.children {
+		names = append(names, c.name)
+	}
+	return fmt.Errorf("no component %q; there are %s", name, strings.Join(names, ", "))
+}
+
+// stopOne kills a component, which is no news then. One that is stopped stays so.
+func (s *supervisor) stopOne(c *child) error {
 	s.kill(c)
+	return nil
+}
+
+// startAgain starts a component that was stopped, with the flags that it had; one that runs goes on.
+func (s *supervisor) startAgain(c *child) error {
+	if !c.ended() {
+		return nil
+	}
 	s.children = slices.DeleteFunc(s.children, func(o *child) bool { return o == c })
-	program := c.cmd.Args[0]
-	return s.start(name, program, c.cmd.Args[1:len(c.cmd.Args)-len(s.Extra[name])]...)
+	return s.start(c.name, c.program, c.flags...)
+}
+
+// restart kills a component and starts it again. Containers go on meanwhile: they are not the kubelet's.
+func (s *supervisor) restart(c *child) error {
+	s.kill(c)
+	return s.startAgain(c)
 }
 
 // script changes a running container's script.
@@ -82,9 +100,9 @@ func (s *supervisor) script(pod, container, text string) error {
 	return fmt.Errorf("no running container %s of pod %s", container, pod)
 }
 
-// Restart kills and starts again one component of a running cluster.
-func Restart(dir, name string) error {
-	return call(dir, "/restart/"+url.PathEscape(name), "")
+// Change does a verb ("stop", "start", "restart") to one component of a running cluster.
+func Change(dir, verb, name string) error {
+	return call(dir, "/"+verb+"/"+url.PathEscape(name), "")
 }
 
 // Script gives a running container, named NAMESPACE/POD/CONTAINER, a new script from now on.

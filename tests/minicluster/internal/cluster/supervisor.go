@@ -20,10 +20,11 @@ import (
 
 // child is one component, running.
 type child struct {
-	name string
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error // valid once done is closed
+	name, program string
+	flags         []string // without those of Options.Extra
+	cmd           *exec.Cmd
+	done          chan struct{}
+	err           error // valid once done is closed
 	// dismissed: its end is our wish and no news. Written and read by the main loop only.
 	dismissed bool
 }
@@ -83,7 +84,7 @@ func (s *supervisor) start(name, program string, flags ...string) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
-	c := &child{name: name, cmd: cmd, done: make(chan struct{})}
+	c := &child{name: name, program: program, flags: flags, cmd: cmd, done: make(chan struct{})}
 	s.children = append(s.children, c)
 	go func() {
 		c.err = cmd.Wait()
@@ -169,11 +170,27 @@ func tailOf(path string, n int) (string, error) {
 	return "  " + strings.Join(lines, "\n  "), nil
 }
 
+func (c *child) ended() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// dismiss tells a component to end. Its number is its own until the end has been waited for, and not a moment longer.
+func (c *child) dismiss() {
+	c.dismissed = true
+	if !c.ended() {
+		// An error means that it ends just now.
+		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+	}
+}
+
 // kill ends a component and waits for its end.
 func (s *supervisor) kill(c *child) {
-	c.dismissed = true
-	// An error means that it is gone already; then done is closed, or will be.
-	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+	c.dismiss()
 	<-c.done
 }
 
@@ -181,8 +198,7 @@ func (s *supervisor) kill(c *child) {
 // elsewhere that it would have to tidy up.
 func (s *supervisor) stop() {
 	for _, c := range s.children {
-		c.dismissed = true
-		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+		c.dismiss()
 	}
 	for _, c := range s.children {
 		<-c.done
