@@ -20,6 +20,7 @@ mod slot;
 mod truth;
 mod voice;
 mod weather;
+mod worker;
 mod world;
 
 pub use chance::Length;

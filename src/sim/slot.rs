@@ -3,19 +3,11 @@
 use super::backoff::Backoff;
 use super::chance::Chance;
 use super::truth::carrying_cost;
+use super::worker::{Flight, Worker};
 use crate::observation::Counters;
 use crate::probe::{Handler, Settings};
 use crate::units::{Name, Uid};
 use crate::workload::Ended;
-
-/// A check under way: when it ends, and how.
-#[derive(Clone, Copy)]
-pub(super) struct Flight {
-    pub(super) end: i64,
-    pub(super) healthy: bool,
-    pub(super) timed_out: bool,
-    pub(super) bucket: usize,
-}
 
 /// A true fault under way.
 #[derive(Clone, Copy)]
@@ -43,14 +35,9 @@ pub(super) struct Slot {
     pub(super) name: Name,
     pub(super) node: usize,
     pub(super) created: i64,
-    pub(super) settings: Settings,
-    pub(super) period: i64,
-    pub(super) timeout: i64,
+    pub(super) worker: Worker,
+    /// Carrying cost of its numbers, in pod-seconds a pod-year.
     pub(super) cost: f64,
-    /// A tick of the prober's grid, and the start of its next check.
-    pub(super) grid: i64,
-    pub(super) next: i64,
-    pub(super) failures: u32,
     pub(super) flight: Option<Flight>,
     /// From when the container answers; the future while it is down or starting.
     pub(super) serving: i64,
@@ -71,22 +58,10 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Takes these numbers over.
-    pub(super) fn tune(&mut self, settings: Settings, handler: Handler) {
-        self.settings = settings;
-        self.period = settings.period_span().nanos();
-        self.timeout = settings.timeout_span().nanos();
+    /// A new worker with these numbers, whose first check comes within a period after `at`.
+    pub(super) fn probe_with(&mut self, settings: Settings, handler: Handler, at: i64) {
+        self.worker = Worker::new(settings, at + nanos(self.chance.unit() * f64::from(settings.period())));
         self.cost = carrying_cost(settings, handler);
-    }
-
-    /// The first tick at or after `at`.
-    pub(super) fn tick_from(&self, at: i64) -> i64 {
-        let past = at - self.grid;
-        if past <= 0 {
-            self.grid - (-past) / self.period * self.period
-        } else {
-            self.grid + (past + self.period - 1) / self.period * self.period
-        }
     }
 }
 

@@ -121,7 +121,7 @@ impl Voice {
             name: slot.name.clone(),
             workload: self.uid,
             node: self.nodes.get(slot.node).map(|n| n.name.clone()),
-            probes: vec![self.probe(slot.settings)],
+            probes: vec![self.probe(slot.worker.settings)],
             containers: vec![Container {
                 name: self.probe.container.clone(),
                 running_since: Some(whole(slot.started)),

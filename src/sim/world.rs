@@ -4,10 +4,11 @@ use super::backoff::Backoff;
 use super::chance::{Chance, child};
 use super::family::Twist;
 use super::setup::{Node, Setup};
-use super::slot::{Fault, Flight, Slot, Successor, after, nanos};
+use super::slot::{Fault, Slot, Successor, after, nanos};
 use super::truth::{Detection, Truth};
 use super::voice::Voice;
-use super::weather::{MINUTE, Present, Weather};
+use super::weather::{Answer, MINUTE, Present, Weather};
+use super::worker::{Flight, Worker};
 use crate::change::{Change, Outcome};
 use crate::observation::{Counters, Observation};
 use crate::probe::{ProbeKind, Settings};
@@ -127,13 +128,8 @@ impl World {
             name: self.pod_name(uid),
             node: i as usize % self.setup.nodes.len(),
             created,
-            settings: self.template,
-            period: 0,
-            timeout: 0,
+            worker: Worker::new(self.template, start),
             cost: 0.0,
-            grid: start,
-            next: start,
-            failures: 0,
             flight: None,
             serving: created + 20 * NANOS,
             started: created + 2 * NANOS,
@@ -149,9 +145,7 @@ impl World {
             chance,
             faults,
         };
-        slot.tune(self.template, self.setup.nature.handler);
-        slot.grid = start + nanos(slot.chance.unit() * f64::from(self.template.period()));
-        slot.next = slot.grid;
+        slot.probe_with(self.template, self.setup.nature.handler, start);
         slot
     }
 
@@ -307,8 +301,7 @@ impl World {
                 leaking: slot.fault.filter(|f| from < f.breaks).map(|f| (from - f.from) as f64 / LEAK as f64),
             };
             self.weather.begin(i, from, to, &present);
-            let limit = slot.period.min(slot.timeout);
-            self.slots[i].calm = slot.fault.is_none() && self.weather.is_quiet(i, limit);
+            self.slots[i].calm = slot.fault.is_none() && self.weather.is_quiet(i, slot.worker.unnoticed());
         }
     }
 
@@ -339,10 +332,10 @@ impl World {
             self.voice.missed(node, at);
             for slot in self.slots.iter_mut().filter(|s| s.node == node) {
                 slot.counters = Counters::default();
-                slot.failures = 0;
                 slot.flight = None;
-                slot.grid = at + nanos(chance.unit() * f64::from(slot.settings.period()));
-                slot.next = slot.tick_from(slot.serving.max(at));
+                let settings = slot.worker.settings;
+                slot.worker = Worker::new(settings, at + nanos(chance.unit() * f64::from(settings.period())));
+                slot.worker.resume(slot.serving.max(at));
             }
         }
     }
@@ -394,12 +387,9 @@ impl World {
         slot.last_end = None;
         slot.backoff = Backoff::default();
         slot.counters = Counters::default();
-        slot.failures = 0;
         slot.flight = None;
         slot.calm = false;
-        slot.tune(next.settings, handler);
-        slot.grid = next.at + nanos(slot.chance.unit() * f64::from(next.settings.period()));
-        slot.next = slot.grid;
+        slot.probe_with(next.settings, handler, next.at);
         self.voice.pod(slot, next.at, true, true);
         self.voice.pod_gone(gone, next.at);
     }
@@ -417,13 +407,12 @@ impl World {
                 self.finish(i, flight);
                 continue;
             }
-            if slot.next >= until {
+            if slot.worker.next >= until {
                 return;
             }
             if slot.calm && !listen {
                 // Every check of the stretch succeeds at once: nothing to see.
-                slot.failures = 0;
-                slot.next = slot.tick_from(until);
+                slot.worker.skip(until);
                 return;
             }
             self.start(i);
@@ -432,20 +421,15 @@ impl World {
 
     fn start(&mut self, i: usize) {
         let slot = &mut self.slots[i];
-        let at = slot.next;
+        let at = slot.worker.next;
         let answer = match slot.fault {
             Some(fault) if at >= fault.breaks => {
                 let after = if fault.hang { i64::MAX } else { NANOS / 1000 };
-                super::weather::Answer { after, healthy: fault.hang, bucket: 0 }
+                Answer { after, healthy: fault.hang, bucket: 0 }
             }
-            _ => self.weather.answer(i, at, slot.period.min(slot.timeout)),
+            _ => self.weather.answer(i, at, slot.worker.unnoticed()),
         };
-        let timed_out = answer.after > slot.timeout;
-        let end = at + answer.after.min(slot.timeout);
-        let tick = slot.tick_from(at + 1);
-        // One tick is kept while a check is under way: it starts the next at once.
-        slot.next = if tick <= end { end } else { tick };
-        slot.flight = Some(Flight { end, healthy: answer.healthy && !timed_out, timed_out, bucket: answer.bucket });
+        slot.flight = Some(slot.worker.launch(answer));
     }
 
     fn finish(&mut self, i: usize, flight: Flight) {
@@ -453,8 +437,8 @@ impl World {
         if self.setup.listen {
             self.truth.checks += 1;
         }
+        let verdict = slot.worker.settle(flight.healthy);
         if flight.healthy {
-            slot.failures = 0;
             if self.setup.listen {
                 slot.counters.successful += 1;
                 slot.counters.count += 1;
@@ -464,10 +448,9 @@ impl World {
             }
             return;
         }
-        slot.failures += 1;
         slot.counters.failed += 1;
         self.voice.unhealthy(slot, i, flight.timed_out, flight.end);
-        if slot.failures >= slot.settings.threshold() {
+        if verdict {
             self.kill(i, flight.end);
         }
     }
@@ -487,7 +470,6 @@ impl World {
             }
         }
         self.voice.killing(slot, i, at);
-        slot.failures = 0;
         let wait = slot.backoff.wait(at, false);
         self.start_again(i, at, at + wait, 137, "Error");
     }
@@ -522,7 +504,7 @@ impl World {
         slot.serving = slot.started + nanos(slot.chance.length(&length));
         slot.restarts += 1;
         slot.last_end = Some(ended);
-        slot.next = slot.tick_from(slot.serving);
+        slot.worker.resume(slot.serving);
         self.voice.pod(slot, slot.started, false, false);
         self.voice.pod(slot, slot.serving, true, true);
     }
