@@ -365,7 +365,8 @@ fn harmless(namespace: &str) -> Attempt {
 async fn where_the_owner_has_not_said_auto_not_even_a_number_is_changed() {
     // What the namespace says, what the workload says, and which rule answers.
     type Annotations = &'static [(&'static str, &'static str)];
-    let namespaces: [(&str, Annotations, Annotations, &str); 13] = [
+    let left_out = "probe-tuner.io/containers or probe-tuner.io/probes leaves this probe out";
+    let namespaces: [(&str, Annotations, Annotations, &str); 18] = [
         ("silent", &[], &[], "mode is off, not auto"),
         ("silent-web-auto", &[], &[("probe-tuner.io/mode", "auto")], "mode is off, not auto"),
         ("off", &[("probe-tuner.io/mode", "off")], &[], "mode is off, not auto"),
@@ -382,6 +383,21 @@ async fn where_the_owner_has_not_said_auto_not_even_a_number_is_changed() {
         ("skipped", AUTO, &[("probe-tuner.io/skip", "")], "probe-tuner.io/skip or with a lower"),
         ("lowered", AUTO, &[("probe-tuner.io/mode", "recommend")], "probe-tuner.io/skip or with a lower"),
         ("lowered-misspelt", AUTO, &[("probe-tuner.io/mode", "autp")], "probe-tuner.io/skip or with a lower"),
+        ("other-container", AUTO, &[("probe-tuner.io/containers", "helper,mesh")], left_out),
+        (
+            "other-container-namespace",
+            &[("probe-tuner.io/mode", "auto"), ("probe-tuner.io/containers", "helper")],
+            &[],
+            left_out,
+        ),
+        ("no-container", AUTO, &[("probe-tuner.io/containers", "")], left_out),
+        ("other-probe", AUTO, &[("probe-tuner.io/probes", "readiness, startup")], left_out),
+        (
+            "other-probe-namespace",
+            &[("probe-tuner.io/mode", "auto"), ("probe-tuner.io/probes", "readiness")],
+            &[("probe-tuner.io/probes", "liveness")],
+            left_out,
+        ),
         (
             "protected",
             &[("probe-tuner.io/mode", "auto"), ("probe-tuner.io/protected", "")],
@@ -441,4 +457,14 @@ async fn kube_system_and_the_daemons_own_namespace_are_out_of_bounds_whatever_th
     ];
     all_refused(&f.client(&f.daemon), cases).await;
     f.cluster.kubectl(&["annotate", "namespace", "kube-system", "probe-tuner", "probe-tuner.io/mode-"]);
+}
+
+#[tokio::test]
+#[ignore = "needs a control plane"]
+async fn probes_that_the_owner_has_chosen_pass() {
+    let f = shop("chosen", &[("probe-tuner.io/mode", "auto"), ("probe-tuner.io/containers", "web, app")], |web| {
+        web["metadata"]["annotations"]["probe-tuner.io/probes"] = json!("readiness, liveness");
+        web["metadata"]["annotations"]["probe-tuner.io/containers"] = json!("app");
+    });
+    f.client(&f.daemon).send(&harmless("chosen")).await.object();
 }
