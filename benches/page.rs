@@ -1,6 +1,6 @@
 //! Speed of the parser of `/metrics/probes`, on a page of 110 pods with a liveness and a readiness probe each: with one
 //! pod of ours, with all of them ours, and beside a plain parse (split lines, split labels, a map) of the same page.
-#![expect(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
+#![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use probe_tuner::observe::page;

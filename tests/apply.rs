@@ -15,7 +15,8 @@ use probe_tuner::units::{Timestamp, Uid};
 use probe_tuner::workload::{Address, ProbeId, WorkloadKind};
 use scripted::{Answer, Server, ok, refuse, refuse_because};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 const UID: &str = "7c1e0a4f-0001-4abc-9def-0123456789ab";
 const NAMESPACE: &str = "GET /api/v1/namespaces/shop";

@@ -1,7 +1,7 @@
 //! The walls of the house: who may import whom, what the pure rooms may not know, and how every file begins.
 //!
 //! ARCHITECTURE.md shows the same table; `UPDATE=1 cargo test --test architecture` writes it anew.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use proc_macro2::{TokenStream, TokenTree};
 use std::collections::BTreeSet;
@@ -45,7 +45,7 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
     ("annotations", Edge, &[]),
     ("objects", Edge, &["annotations"]),
     ("cluster", Edge, &[]),
-    ("store", Edge, &["evidence", "crd", "cluster"]),
+    ("store", Edge, &["evidence", "decide", "engine", "crd", "cluster"]),
     // Not act: who looks does not touch.
     ("observe", Edge, &["annotations", "objects", "cluster"]),
     // Not observe: it reads afresh.
@@ -304,7 +304,7 @@ fn judge(file: &str, source: &str) -> Vec<Finding> {
 }
 
 fn unreadable(file: &str, error: &syn::Error) -> ! {
-    std::panic::panic_any(format!("{file}: {error}"))
+    panic!("{file}: {error}")
 }
 
 /// Fails with every finding that no exception covers, and with every exception that covers nothing.
@@ -447,7 +447,7 @@ fn table() -> String {
         for (room, _, uses) in ROOMS.iter().filter(|(_, kind, _)| *kind == of) {
             let (file, folder) = (root().join(format!("src/{room}.rs")), root().join(format!("src/{room}/mod.rs")));
             let doc = doc(if file.exists() { &file } else { &folder });
-            let first = doc.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+            let first = without_links(&doc.split("\n\n").next().unwrap_or_default().replace('\n', " "));
             let may = match (of, *uses) {
                 (Word, _) => "words above".to_owned(),
                 (_, []) => "words".to_owned(),
@@ -457,6 +457,21 @@ fn table() -> String {
         }
     }
     text
+}
+
+/// Rustdoc's links, "[`X`](crate::x)" and "[`X`]", as plain words.
+fn without_links(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("[`") {
+        let (name, after) = after.split_once("`]").unwrap();
+        plain += &format!("{before}`{name}`");
+        rest = match after.strip_prefix('(').and_then(|link| link.split_once(')')) {
+            Some((_, after)) => after,
+            None => after,
+        };
+    }
+    plain + rest
 }
 
 #[test]

@@ -38,6 +38,13 @@ fn version_is_one_line_and_one_document() {
 }
 
 #[test]
+fn crds_are_those_that_are_installed() {
+    let installed =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/manifests/crds/probetunings.yaml"));
+    assert_eq!(run(&["crds"]), format!("exit 0\n--- out\n{}--- err\n", installed.unwrap()));
+}
+
+#[test]
 fn help_is_data_and_a_wrong_word_is_wrong_usage() {
     let help = run(&["--help"]);
     assert!(help.starts_with("exit 0\n--- out\nMeasures how Kubernetes health checks"), "{help}");

@@ -1,5 +1,5 @@
 //! The simulator against what is known without it: closed formulas, measured tables, and its own promises.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use probe_tuner::change::{Change, Intent, Outcome, Step};
 use probe_tuner::observation::{Fact, Observation};

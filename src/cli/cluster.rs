@@ -115,6 +115,8 @@ impl ClusterArgs {
             )
         };
         config.connect_timeout = Some(CONNECT_WITHIN);
+        // kube would repeat any request after a 503 or 504, and of those nobody knows whether they were done.
+        config.default_retry = false;
         let (namespace, server) = (config.default_namespace.clone(), config.cluster_url.to_string());
         let client = Client::try_from(config).map_err(|error| {
             let problem = Problem::new(format!("{}: context {name:?} cannot be used", self.place())).because(&error);

@@ -9,6 +9,7 @@
 mod cluster;
 mod configuration;
 mod console;
+mod crds;
 mod exit;
 mod failure;
 mod pause;
@@ -52,6 +53,8 @@ enum Command {
     Pause(pause::PauseArgs),
     /// Let writes go on
     Resume(pause::ResumeArgs),
+    /// Print the CustomResourceDefinitions
+    Crds(crds::Args),
     /// Print the program's version
     Version(version::Args),
 }
@@ -62,6 +65,7 @@ impl Command {
             Command::Sim(args) => sim::run(args, console),
             Command::Pause(args) => pause::pause(args, console),
             Command::Resume(args) => pause::resume(args, console),
+            Command::Crds(args) => crds::run(args, console),
             Command::Version(args) => version::run(args, console),
         }
     }
