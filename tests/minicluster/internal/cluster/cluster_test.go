@@ -84,11 +84,12 @@ func TestAFolderThatIsNotEmptyIsRefused(t *testing.T) {
 
 func TestOptionsThatCannotBeAreRefusedWithTheValue(t *testing.T) {
 	for want, change := range map[string]func(*Options){
-		"--dir is missing":           func(o *Options) { o.Dir = "" },
-		"--nodes 33; wanted 0 to 32": func(o *Options) { o.Nodes = 33 },
-		`--node-ip "127.0.0.1"`:      func(o *Options) { o.NodeIP = "127.0.0.1" },
-		`--node-ip "x"`:              func(o *Options) { o.NodeIP = "x" },
-		"80 letters; wanted at most": func(o *Options) { o.Dir, o.Nodes = "/"+strings.Repeat("d", 79), 1 },
+		"--dir is missing":              func(o *Options) { o.Dir = "" },
+		"--nodes 33; wanted 0 to 32":    func(o *Options) { o.Nodes = 33 },
+		`--node-ip "127.0.0.1"`:         func(o *Options) { o.NodeIP = "127.0.0.1" },
+		`--node-ip "x"`:                 func(o *Options) { o.NodeIP = "x" },
+		"95 letters; wanted at most 94": func(o *Options) { o.Dir = "/" + strings.Repeat("d", 94) },
+		"80 letters; wanted at most 67": func(o *Options) { o.Dir, o.Nodes = "/"+strings.Repeat("d", 79), 1 },
 	} {
 		o := options(t, "")
 		change(&o)

@@ -21,7 +21,7 @@ type order struct {
 	done chan error
 }
 
-func controlPath(dir string) string { return filepath.Join(dir, "control.sock") }
+func controlPath(dir string) string { return filepath.Clean(dir) + controlSocket }
 
 // control serves the verbs that change a running cluster on a socket in its folder.
 func (s *supervisor) control() (closer func(), err error) {

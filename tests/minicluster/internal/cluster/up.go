@@ -45,10 +45,11 @@ type Options struct {
 // errStopped: somebody asked for the end. That is no failure.
 var errStopped = errors.New("stopped")
 
-// maxSocketPath is the longest path of a unix socket that Linux takes; the kubelet makes the longest one of ours.
+// maxSocketPath is the longest path of a unix socket that Linux takes. On a node the kubelet makes the longest one.
 const (
-	maxSocketPath = 107
-	longestSocket = "/node-00/root/pod-resources/kubelet.sock"
+	maxSocketPath  = 107
+	kubeletsSocket = "/node-00/root/pod-resources/kubelet.sock"
+	controlSocket  = "/control.sock"
 )
 
 // Up starts a cluster, says so on out when it is ready, and stays until the context ends (nil) or a component dies.
@@ -82,16 +83,16 @@ func Up(ctx context.Context, o Options, out io.Writer) (err error) {
 		}
 		return err
 	}
-	st := s.state(begin)
-	if err := writeState(s.Dir, st); err != nil {
-		return err
-	}
-	defer os.Remove(statePath(s.Dir))
 	closeControl, err := s.control()
 	if err != nil {
 		return err
 	}
 	defer closeControl()
+	st := s.state(begin)
+	if err := writeState(s.Dir, st); err != nil {
+		return err
+	}
+	defer os.Remove(statePath(s.Dir))
 	fmt.Fprintf(out, "ready in %.1f s\nexport KUBECONFIG=%s\n", st.ReadyAfter, st.Kubeconfig)
 	return s.watch(ctx)
 }
@@ -121,9 +122,13 @@ func newSupervisor(o Options) (*supervisor, error) {
 		return nil, err
 	}
 	o.Dir = dir
-	if n := len(dir) + len(longestSocket); o.Nodes > 0 && n > maxSocketPath {
-		return nil, fmt.Errorf("--dir %s: %d letters; wanted at most %d, or else the nodes' sockets have no room\nhint: use a shorter folder, for example under %s",
-			dir, len(dir), maxSocketPath-len(longestSocket), os.TempDir())
+	longest := controlSocket
+	if o.Nodes > 0 {
+		longest = kubeletsSocket
+	}
+	if room := maxSocketPath - len(longest); len(dir) > room {
+		return nil, fmt.Errorf("--dir %s: %d letters; wanted at most %d, or else its sockets' paths are too long\nhint: use a shorter folder, for example under %s",
+			dir, len(dir), room, os.TempDir())
 	}
 	if o.Nodes < 0 || o.Nodes > loopback.MostNodes {
 		return nil, fmt.Errorf("--nodes %d; wanted 0 to %d", o.Nodes, loopback.MostNodes)
