@@ -253,11 +253,14 @@ fn the_audit_log_tells_who_did_what_and_with_which_outcome() {
 #[ignore = "needs a control plane"]
 fn a_dead_component_ends_the_cluster_loudly_with_the_end_of_its_log() {
     let c = Minicluster::start(&["--nodes=0", "--metrics-server=false"]);
-    kill(c.component_pid("kube-scheduler"));
+    let (log, pid) = (c.dir().join("logs/kube-scheduler.log"), c.component_pid("kube-scheduler"));
+    kill(pid);
+    wait_for("its end", SOON, || (!Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
+    let log = fs::read_to_string(log).unwrap();
     let (status, stderr) = c.wait();
     assert_eq!(status.code(), Some(1));
     assert!(stderr.starts_with("error: kube-scheduler ended by itself (signal: killed)"), "{stderr}");
-    assert!(stderr.lines().count() > 5, "{stderr}");
+    assert_eq!(stderr.lines().last().unwrap().trim_start(), log.lines().last().unwrap().trim_start());
 }
 
 #[test]
