@@ -1,4 +1,323 @@
-//! Turns evidence into beliefs: the tail of a probe's stalls and the rate of false restarts of any setting.
+//! Belief about one probe: how many false restarts a year each setting would have, and how sure that is.
 //!
-//! **Takes** evidence. **Gives** rates with their uncertainty. **Never** answers as if it knew where too little was
-//! seen.
+//! **Takes** evidence and a moment. **Gives** a [`Belief`]: tails per latency edge, the rate of false restarts of any
+//! setting with its 95 % bound, the weight with which each restart was false, and the budget that a container's start
+//! needs. **Never** chooses, reads a clock, or lets a restart judge itself: runs that ended in a restart are weighed by
+//! the tail of those that recovered, else each true fault would make the next one look false.
+//!
+//! The method stands in the reference documentation ("How the numbers are chosen"). Edges are chained: what is known
+//! above 1 s predicts the rate above 2.5 s and lends half of what it knows about the shape. Read `tail` next.
+
+mod start;
+mod tail;
+
+pub use start::{Basis, StartBudget, start_budget};
+pub use tail::Tail;
+
+use crate::evidence::{Cause, Company, Edge, Evidence, Failing, PRIOR_FALL, PRIOR_RATE, RESTARTS, RestartRecord, Seen};
+use crate::evidence::{HALF_LIFE, YEAR_SECONDS};
+use crate::probe::Settings;
+use crate::units::{Span, Timestamp};
+use statrs::function::gamma::gamma_lr;
+use tail::{Data, GRID, GRID_OF_ALPHA, Killed, Moments, fit};
+
+/// Faults of a pod a year that end in a restart by timeouts (hangs), and by refusals (crashes).
+const TRUE_FAULTS: (f64, f64) = (8.0, 4.0);
+/// An edge is used once it has been visible in this share of the time in which 1 s was.
+const VISIBLE_SHARE: f64 = 0.2;
+/// Restarts older than this no longer count as evidence to loosen.
+const LATELY: Span = Span::from_nanos(30 * 86_400 * 1_000_000_000);
+
+/// False restarts a pod-year: posterior mean and variance.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct Rate {
+    /// Mean.
+    pub mean: f64,
+    /// Variance.
+    pub variance: f64,
+}
+
+impl Rate {
+    /// The probability that the true rate is at most `rate`, with the Gamma distribution of the same two moments.
+    pub fn probability_within(self, rate: f64) -> f64 {
+        if self.mean <= 0.0 || self.variance <= 0.0 {
+            return if self.mean <= rate { 1.0 } else { 0.0 };
+        }
+        if rate <= 0.0 {
+            return 0.0;
+        }
+        let (shape, scale) = (self.mean * self.mean / self.variance, self.variance / self.mean);
+        gamma_lr(shape, (rate / scale).min(700.0 + 10.0 * shape))
+    }
+
+    /// The 95 % upper bound, with the Gamma distribution of the same two moments; never below the mean.
+    pub fn upper(self) -> f64 {
+        let (mut low, mut high) = (self.mean, self.mean + 5.0 * self.variance.sqrt());
+        for _ in 0..24 {
+            let middle = f64::midpoint(low, high);
+            if self.probability_within(middle) < 0.95 {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        high
+    }
+}
+
+/// What is believed about one probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Belief {
+    tails: [Tail; 5],
+    usable: [bool; 4],
+    period: f64,
+    weights: [f64; RESTARTS],
+    slow_false: f64,
+    fast_false: f64,
+}
+
+/// Fits a belief to what was seen of a probe until `now`. Pure: same evidence and moment, same belief.
+pub fn believe(evidence: &Evidence, seen: &Seen, now: Timestamp) -> Belief {
+    let recovered = tails(seen, now, &[], &[]);
+    let mut belief = Belief {
+        tails: recovered,
+        usable: usable(seen),
+        period: mean_period(seen),
+        weights: [0.0; RESTARTS],
+        slow_false: 0.0,
+        fast_false: 0.0,
+    };
+    let mut slow = Vec::new();
+    let mut fast = Vec::new();
+    let company = Surroundings::of(evidence, seen, now);
+    for (i, record) in evidence.restarts().iter().enumerate() {
+        let Some(settings) = judged(seen, record) else { continue };
+        let by = |p: f64, faults: f64| company.weight(evidence, i, record, p, faults);
+        let (by_slow, by_fast) =
+            (by(belief.slow(settings).mean, TRUE_FAULTS.0), by(belief.fast(settings).mean, TRUE_FAULTS.1));
+        let age = now.since(record.at);
+        let decayed = (-age.as_secs_f64().max(0.0) / HALF_LIFE.as_secs_f64()).exp2();
+        let bin = record.at.nanos().div_euclid(Span::MINUTE.nanos() * 30);
+        if record.failing.slow() {
+            slow.push((
+                bin,
+                Killed {
+                    tolerance: settings.stall_tolerance() as f64,
+                    edges: Edge::visible(settings.timeout()),
+                    weight: by_slow * decayed,
+                    cluster: 0.0,
+                },
+            ));
+        }
+        if record.failing.fast() {
+            let tolerance = (settings.refusal_tolerance() as f64).max(Edge::Fast.seconds());
+            fast.push((bin, Killed { tolerance, edges: 0, weight: by_fast * decayed, cluster: 0.0 }));
+        }
+        belief.weights[i] = match record.failing {
+            Failing::Slow => by_slow,
+            Failing::Fast => by_fast,
+            Failing::Untold => by_slow.max(by_fast),
+        };
+        if age <= LATELY {
+            belief.slow_false += if record.failing.slow() { by_slow } else { 0.0 };
+            belief.fast_false += if record.failing.fast() { by_fast } else { 0.0 };
+        }
+    }
+    let decay = seen.decay(now);
+    let (mut slow, mut fast) = (clustered(slow), clustered(fast));
+    for o in seen.older() {
+        let weight = f64::from(o.weight) * decay;
+        let list = if o.edges > 0 { &mut slow } else { &mut fast };
+        list.push(Killed {
+            tolerance: f64::from(o.tolerance).max(0.5),
+            edges: usize::from(o.edges),
+            weight,
+            cluster: weight,
+        });
+    }
+    if !slow.is_empty() || !fast.is_empty() {
+        belief.tails = tails(seen, now, &slow, &fast);
+    }
+    belief
+}
+
+/// The settings that a record speaks of, if it is a kill by this probe.
+fn judged(seen: &Seen, record: &RestartRecord) -> Option<Settings> {
+    let ours = record.cause == Cause::LivenessKill
+        && record.container == seen.id().container
+        && seen.id().kind == crate::probe::ProbeKind::Liveness;
+    record.settings.filter(|_| ours)
+}
+
+/// Lets only the heaviest restart of each half-hour count as a cluster.
+fn clustered(list: Vec<(i64, Killed)>) -> Vec<Killed> {
+    let heaviest = |bin: i64| list.iter().filter(|(b, _)| *b == bin).map(|(_, k)| k.weight).fold(0.0, f64::max);
+    let mut done = Vec::with_capacity(list.len());
+    list.iter()
+        .map(|(bin, k)| {
+            let first = k.weight >= heaviest(*bin) && !done.contains(bin);
+            if first {
+                done.push(*bin);
+            }
+            Killed { cluster: if first { k.weight } else { 0.0 }, ..*k }
+        })
+        .collect()
+}
+
+fn tails(seen: &Seen, now: Timestamp, slow: &[Killed], fast: &[Killed]) -> [Tail; 5] {
+    let decay = seen.decay(now);
+    let years = |edge: Edge, differs: bool| {
+        let past = if differs { 0.0 } else { seen.past().exposure(edge) };
+        (seen.this().exposure(edge) + past) * decay / YEAR_SECONDS
+    };
+    let fit_at = |edge: Edge, killed: &[Killed], expected: &dyn Fn(f64) -> f64, ln_prior: &[f64; GRID]| {
+        let differs = seen.differs_at(edge);
+        let past = (!differs).then_some((seen.past().table(edge), decay));
+        let tables = [Some((seen.this().table(edge), decay)), past];
+        fit(&Data { edge, tables, killed, exposure: years(edge, differs) }, expected, ln_prior)
+    };
+    let from_base = |edge: Edge| move |u: f64| PRIOR_RATE * (u / edge.seconds()).powf(-PRIOR_FALL);
+    let prior = &GRID_OF_ALPHA.ln_prior;
+    let (one, mut below) = fit_at(Edge::One, slow, &from_base(Edge::One), prior);
+    let mut next = |edge: Edge, last: &Tail| {
+        let ln_prior = std::array::from_fn(|i| 0.5 * prior[i] + 0.5 * below[i]);
+        // Kills by a timeout below this edge say nothing above it.
+        let visible: Vec<Killed> = slow.iter().filter(|k| k.edges > edge.index()).copied().collect();
+        let (tail, ln_post) = fit_at(edge, &visible, &|u| last.rate() * last.survival(u), &ln_prior);
+        below = ln_post;
+        tail
+    };
+    let two = next(Edge::TwoAndHalf, &one);
+    let five = next(Edge::Five, &two);
+    let ten = next(Edge::Ten, &five);
+    let (fast, _) = fit_at(Edge::Fast, fast, &from_base(Edge::Fast), prior);
+    [one, two, five, ten, fast]
+}
+
+fn usable(seen: &Seen) -> [bool; 4] {
+    let exposure = |edge| seen.this().exposure(edge) + seen.past().exposure(edge);
+    let one = exposure(Edge::One);
+    Edge::LATENCY.map(|edge| exposure(edge) >= VISIBLE_SHARE * one)
+}
+
+fn mean_period(seen: &Seen) -> f64 {
+    let exposure = seen.this().exposure(Edge::Fast) + seen.past().exposure(Edge::Fast);
+    if exposure <= 0.0 { 10.0 } else { (seen.this().periods() + seen.past().periods()) / exposure }
+}
+
+/// What restarts are weighed by.
+struct Surroundings {
+    /// The chance that some other replica is slow within five minutes by accident; `None` with a single replica.
+    chance: Option<f64>,
+}
+
+impl Surroundings {
+    fn of(evidence: &Evidence, seen: &Seen, now: Timestamp) -> Self {
+        let pods = evidence.replicas().max(evidence.pods());
+        let decay = seen.decay(now);
+        let clusters =
+            [seen.this(), seen.past()].iter().map(|e| e.table(Edge::One).clusters_from(0.0)).sum::<f64>() * decay;
+        let exposure = (seen.this().exposure(Edge::One) + seen.past().exposure(Edge::One)) * decay;
+        Surroundings { chance: (pods > 1).then(|| chance_of_company(pods, clusters, exposure)) }
+    }
+
+    fn weight(&self, evidence: &Evidence, index: usize, record: &RestartRecord, p: f64, faults: f64) -> f64 {
+        if evidence.sick(index) {
+            return 0.0;
+        }
+        let company = match (record.company, self.chance) {
+            (Company::Shared, _) => return record.confidence,
+            (_, None) => 1.0,
+            (Company::Beside, Some(c)) => (0.5 + 0.5 * c) / c,
+            (Company::Alone, Some(_)) => 0.5,
+        };
+        weight(p, company, faults) * record.confidence
+    }
+}
+
+/// The chance that some other replica answers above 1 s within ±5 min by accident: `1 − exp(−600·pods·(n + 0.1)/(E + 1
+/// day))`, `n` clusters above 1 s in `exposure` pod-seconds.
+pub fn chance_of_company(pods: u32, clusters: f64, exposure: f64) -> f64 {
+    -(-600.0 * f64::from(pods) * (clusters + 0.1) / (exposure + 86_400.0)).exp_m1()
+}
+
+/// The probability that a restart was false: `p·b/(p·b + φ)` with `p` false restarts a pod-year at its setting, `b` the
+/// weight of company, `φ` true faults a pod-year that end the same way.
+pub fn weight(p: f64, company: f64, faults: f64) -> f64 {
+    p * company / (p * company + faults)
+}
+
+impl Belief {
+    /// The tail above an edge.
+    pub fn tail(&self, edge: Edge) -> &Tail {
+        &self.tails[edge.index()]
+    }
+
+    /// The probability that each restart was false, parallel to [`Evidence::restarts`]; 0 for other causes.
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
+    /// Sum of the weights of restarts by timeouts in the last 30 days: the expected number of false ones.
+    pub fn slow_false(&self) -> f64 {
+        self.slow_false
+    }
+
+    /// The same for restarts by refusals.
+    pub fn fast_false(&self) -> f64 {
+        self.fast_false
+    }
+
+    /// The mean period at which everything was seen, in seconds.
+    pub fn period(&self) -> f64 {
+        self.period
+    }
+
+    /// The latency edge by which a timeout is judged: the largest not above it that has been visible long enough.
+    pub fn edge(&self, timeout: u32) -> Edge {
+        let visible = Edge::visible(timeout);
+        let i = (0..visible).rev().find(|i| self.usable[*i]).unwrap_or(0);
+        Edge::LATENCY[i]
+    }
+
+    /// False restarts a pod-year of a setting, stalls and refusals together.
+    pub fn rate(&self, s: Settings) -> Rate {
+        let (slow, fast) = (self.slow(s), self.fast(s));
+        Rate { mean: slow.mean + fast.mean, variance: slow.variance + fast.variance }
+    }
+
+    /// Those by timeouts.
+    pub fn slow(&self, s: Settings) -> Rate {
+        self.exceeding(self.tail(self.edge(s.timeout())), s.stall_tolerance() as f64, s.period())
+    }
+
+    /// Those by refusals.
+    pub fn fast(&self, s: Settings) -> Rate {
+        self.exceeding(self.tail(Edge::Fast), s.refusal_tolerance() as f64, s.period())
+    }
+
+    /// Seen at another period, the rate is at most `rate(W)·max(1, P₀/P)` and at most `rate(W − P₀)`.
+    fn exceeding(&self, tail: &Tail, tolerance: f64, period: u32) -> Rate {
+        let moments = |y: f64| {
+            let Moments { mean, square } = tail.moments(y.max(0.0));
+            let rate = tail.rate();
+            let mean_rate = rate * mean;
+            let second = rate * rate * (1.0 + tail.spread()) * square;
+            Rate { mean: mean_rate, variance: (second - mean_rate * mean_rate).max(0.0) }
+        };
+        let at = moments(tolerance);
+        let factor = self.period / f64::from(period);
+        if factor <= 1.0 {
+            return at;
+        }
+        let earlier = moments(tolerance - self.period);
+        if earlier.mean < at.mean * factor {
+            earlier
+        } else {
+            Rate { mean: at.mean * factor, variance: at.variance * factor * factor }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,419 @@
+//! Liveness: the setting with the least posterior loss among those that caution allows.
+//!
+//! Evidence loosens, not extrapolation: never looser than what is there without restarts judged false. Tightening rides
+//! on the very rollout that may change the tail: never tighter than the ignorance setting before a change of version
+//! has been lived through. Refusals are met with the threshold, stalls with the timeout.
+
+use super::case::Case;
+use super::words::{about, difference, rate};
+use super::{Choice, Urgency, grid, refuse};
+use crate::evidence::{Cause, Failing};
+use crate::probe::{ProbeKind, Settings};
+use crate::reason::Reason;
+use crate::units::{Span, Timestamp};
+use std::collections::BTreeSet;
+
+/// Expected number of false restarts in 30 days from which looser numbers are allowed.
+const LOOSENS: f64 = 1.5;
+/// A candidate must be this much better than what is there.
+const BETTER: f64 = 0.95;
+/// The tolerance up to which loosening needs no restart: the ignorance setting's.
+const FREE_STALL: u64 = 24;
+/// The same for refusals.
+const FREE_REFUSAL: u64 = 10;
+/// Refusal tolerance at least, in seconds, where spells of refusals are seen.
+const SPELLS: u64 = 14;
+/// A timeout below this is a storm's doing, in seconds: from 10 s on, most of what kills is seen.
+const STORM_BELOW: u32 = 10;
+/// Restarts of two replicas within this time are a storm.
+const STORM: Span = Span::from_nanos(600 * 1_000_000_000);
+/// Three restarts of the only replica within this time are one.
+const LONE_STORM: Span = Span::from_nanos(1_800 * 1_000_000_000);
+/// A storm is answered this long after its last restart; later it is no emergency any more.
+const STORM_STANDS: Span = Span::HOUR;
+/// Own rollouts are at least this far apart.
+const APART: Span = Span::from_nanos(1_800 * 1_000_000_000);
+/// An own rollout must earn its price this many times before the owner's next one.
+const EARNS: f64 = 4.0;
+/// Days between rollouts before any was seen.
+const USUAL_GAP: f64 = 14.0;
+/// A blind timeout is left for the ignorance setting once the probe has been watched for this long.
+const BLIND_LOOK: Span = Span::HOUR;
+
+pub(super) fn choose(case: &Case<'_>) -> Choice {
+    let current = case.current();
+    if let Some(storm) = storm(case) {
+        return match refuse::flapping(case) {
+            Some((reason, message)) => Choice::hold(current, reason, message),
+            None => storm,
+        };
+    }
+    if let Some(refusal) = refuse::refusal(case) {
+        return refusal;
+    }
+    let all = grid::liveness(case.probe.handler, &case.permission().bounds);
+    let blind = current.timeout() < grid::LEAST_TIMEOUT;
+    match refuse::thin(case) {
+        Some((reason, message)) if !blind || case.watched() < BLIND_LOOK => {
+            return Choice::hold(current, reason, message);
+        }
+        _ => {}
+    }
+    if let Some(conflict) = conflict(case, &all) {
+        return conflict;
+    }
+    if blind { leave_blindness(case, &all) } else { best(case, &all) }
+}
+
+/// The loosest of some candidates: most stall tolerance, then the largest timeout, then the longest period.
+fn loosest(candidates: impl Iterator<Item = Settings>) -> Option<Settings> {
+    candidates.max_by_key(|s| (s.stall_tolerance(), s.timeout(), s.period()))
+}
+
+/// The ignorance setting within the owner's bounds and detection bound; exec checks keep their own longer period.
+fn ignorance(case: &Case<'_>, least_period: u32, candidates: &[Settings]) -> Option<Settings> {
+    let (p, t, k) = grid::IGNORANCE;
+    let bounds = &case.permission().bounds;
+    let clamp = |n: u32, (least, most): (u32, u32)| n.max(least).min(most);
+    let ideal =
+        Settings::new(clamp(p.max(least_period), bounds.period), clamp(t, bounds.timeout), clamp(k, bounds.threshold))
+            .filter(|s| bounds.contain(*s) && s.timeout() >= grid::LEAST_TIMEOUT && s.threshold() >= 2);
+    ideal.filter(|s| case.detects(*s)).or_else(|| {
+        loosest(candidates.iter().copied().filter(|s| case.detects(*s) && s.stall_tolerance() <= FREE_STALL))
+    })
+}
+
+/// Timeouts restarted two replicas within ten minutes, or the only one three times in half an hour.
+fn storm(case: &Case<'_>) -> Option<Choice> {
+    let current = case.current();
+    if current.timeout() >= STORM_BELOW || case.probe.id.kind != ProbeKind::Liveness {
+        return None;
+    }
+    let since = case.since_change().max(case.now - STORM_STANDS - LONE_STORM);
+    let kills: Vec<_> = case
+        .kills(since)
+        .map(|(r, _)| r)
+        .filter(|r| r.failing == Failing::Slow && r.settings == Some(current))
+        .collect();
+    let last = kills.last().filter(|r| case.now.since(r.at) <= STORM_STANDS)?;
+    let several =
+        kills.iter().any(|a| kills.iter().any(|b| a.pod != b.pod && b.at >= a.at && b.at.since(a.at) <= STORM));
+    let lone = case.evidence.replicas().max(case.evidence.pods()) <= 1
+        && kills.windows(3).any(|w| w[2].at.since(w[0].at) <= LONE_STORM);
+    if !several && !lone {
+        return None;
+    }
+    let pods = kills.iter().map(|r| r.pod).collect::<BTreeSet<_>>().len();
+    let first = kills.first().map_or(last.at, |r| r.at);
+    let what = format!(
+        "liveness {current} restarted {} in {} by timeout",
+        if pods == 1 { format!("the only pod {} times", kills.len()) } else { format!("{pods} pods") },
+        about(last.at.since(first))
+    );
+    let all = grid::liveness(case.probe.handler, &case.permission().bounds);
+    let helps = |s: &Settings| s.timeout() > current.timeout() && s.stall_tolerance() + 1 >= current.stall_tolerance();
+    let period = current.period().max(10);
+    let ideal = ignorance(case, period, &all).map(|s| {
+        let patient = Settings::new(s.period(), s.timeout(), current.threshold()).unwrap_or(s);
+        if helps(&s) { s } else { patient }
+    });
+    let ideal = ideal.filter(|s| helps(s) && case.detects(*s) && case.permission().bounds.contain(*s));
+    let within = || {
+        let allowed = |s: &Settings| helps(s) && case.detects(*s) && case.permitted(*s);
+        let slow = loosest(all.iter().copied().filter(|s| allowed(s) && s.period() >= 10));
+        slow.or_else(|| loosest(all.iter().copied().filter(allowed)))
+    };
+    let taken = ideal.filter(|s| case.permitted(*s)).or_else(within);
+    Some(match (taken, ideal) {
+        (Some(s), ideal) => {
+            let mut message = format!("{what}; {}", difference(current, s));
+            if let Some(rest) = ideal.filter(|i| *i != s) {
+                message += &format!("; {rest} would more than double the owner's tolerance: NEEDS_APPROVAL");
+            }
+            if let Some(starved) = refuse::starved(case) {
+                message += &format!("; {starved}");
+            }
+            Choice { wanted: s, urgency: Urgency::Storm, reason: Reason::Storm, message }
+        }
+        (None, Some(ideal)) => Choice::hold(
+            current,
+            Reason::NeedsApproval,
+            format!("{what}; {ideal} would help, and is a change that two people must approve"),
+        ),
+        (None, None) => Choice::hold(
+            current,
+            Reason::OverBudgetAtMax,
+            format!("{what}; nothing looser lies within the owner's bounds"),
+        ),
+    })
+}
+
+/// Budget and detection bound exclude each other.
+fn conflict(case: &Case<'_>, all: &[Settings]) -> Option<Choice> {
+    let bound = case.permission().detect_within?;
+    let budget = case.budget();
+    let current = case.current();
+    let mut every: Vec<Settings> = all.to_vec();
+    every.push(current);
+    let by_rate = |a: &&Settings, b: &&Settings| case.rate(**a).total_cmp(&case.rate(**b));
+    let quick = every.iter().filter(|s| case.detects(**s)).min_by(by_rate);
+    if quick.is_some_and(|s| case.rate(*s) <= budget) {
+        return None;
+    }
+    let safe = every
+        .iter()
+        .filter(|s| case.rate(**s) <= budget)
+        .min_by_key(|s| (s.worst_hang_detection(), s.stall_tolerance()))?;
+    let quick = quick.map_or_else(
+        || "no sane setting keeps the bound".to_owned(),
+        |s| format!("{s} keeps it with {} false restarts a pod-year", rate(case.rate(*s))),
+    );
+    Some(Choice::hold(
+        current,
+        Reason::BoundConflict,
+        format!(
+            "a hang within {bound} and {} false restarts a pod-year exclude each other: {quick}; {safe} keeps the budget and finds a hang within {} s",
+            rate(budget),
+            safe.worst_hang_detection()
+        ),
+    ))
+}
+
+/// A timeout below 5 s sees nothing above itself: the ignorance setting, with the next rollout, whatever the data say.
+fn leave_blindness(case: &Case<'_>, all: &[Settings]) -> Choice {
+    let current = case.current();
+    let looser = |s: &Settings| s.timeout() > current.timeout();
+    let ideal = ignorance(case, 0, all).filter(looser);
+    let taken = ideal.filter(|s| case.permitted(*s)).or_else(|| {
+        let fits =
+            |s: &Settings| looser(s) && case.detects(*s) && case.permitted(*s) && s.stall_tolerance() <= FREE_STALL;
+        // Of the rest the nearest to it that may be had: from above where the owner's tolerance is far larger.
+        loosest(all.iter().copied().filter(fits)).or_else(|| {
+            let fits = |s: &Settings| looser(s) && case.detects(*s) && case.permitted(*s);
+            all.iter().copied().filter(fits).min_by_key(|s| s.stall_tolerance())
+        })
+    });
+    let blind = format!("a timeout of {} s sees no latency above it", current.timeout());
+    let Some(wanted) = taken else {
+        return match ideal {
+            Some(ideal) => Choice::hold(
+                current,
+                Reason::NeedsApproval,
+                format!("{blind}; {ideal} would, and is a change that two people must approve"),
+            ),
+            None => Choice::hold(
+                current,
+                Reason::OverBudgetAtMax,
+                format!("{blind}; no larger one lies within the owner's bounds"),
+            ),
+        };
+    };
+    let mut choice = Choice {
+        wanted,
+        urgency: Urgency::WithNextRollout,
+        reason: Reason::Loosen,
+        message: format!("{blind}; {}", difference(current, wanted)),
+    };
+    if refuse::starting(case) {
+        choice.reason = Reason::ColdStart;
+        choice.message = format!(
+            "all kills come within minutes of a start; a startup probe would be better; {}",
+            difference(current, wanted)
+        );
+    }
+    own_rollout(case, &mut choice);
+    choice
+}
+
+/// What caution allows besides bounds and permission.
+struct Caution {
+    most_stall: u64,
+    least_stall: u64,
+    most_refusal: u64,
+    least_refusal: u64,
+    most_threshold: u32,
+    least_timeout: u32,
+    readiness: Option<Settings>,
+}
+
+impl Caution {
+    fn of(case: &Case<'_>) -> Self {
+        let current = case.current();
+        let (stall, refusal) = (current.stall_tolerance(), current.refusal_tolerance());
+        let belief = case.belief.as_ref();
+        let starved = refuse::starved(case).is_some() && stall > case.owners.stall_tolerance();
+        let stalls = belief.is_some_and(|b| b.slow_false() >= LOOSENS) && !starved;
+        let spells = refuse::refuses_often(case);
+        let refusals = spells || belief.is_some_and(|b| b.fast_false() >= LOOSENS) && refuse::refused_on_two_days(case);
+        let starting = refuse::starting(case);
+        Caution {
+            most_stall: if stalls { u64::MAX } else { stall.max(FREE_STALL) },
+            least_stall: if case.calm == 0 { stall.min(FREE_STALL) } else { 0 },
+            most_refusal: if refusals { u64::MAX } else { refusal.max(FREE_REFUSAL) },
+            least_refusal: if spells { SPELLS } else { 0 },
+            most_threshold: if starting { current.threshold() } else { u32::MAX },
+            least_timeout: if starting { current.timeout() } else { 0 },
+            readiness: case.sibling(ProbeKind::Readiness),
+        }
+    }
+
+    fn allows(&self, current: Settings, s: Settings) -> bool {
+        let (stall, refusal) = (s.stall_tolerance(), s.refusal_tolerance());
+        let stall_fits = (self.least_stall..=self.most_stall).contains(&stall);
+        let refusal_fits = (self.least_refusal..=self.most_refusal).contains(&refusal);
+        // Readiness is never more patient than liveness: a tightening that would break this waits for readiness.
+        let together = self.readiness.is_none_or(|r| {
+            (stall >= current.stall_tolerance() || 2 * r.stall_tolerance() <= stall)
+                && (refusal >= current.refusal_tolerance() || r.refusal_tolerance() <= refusal)
+        });
+        stall_fits
+            && refusal_fits
+            && together
+            && s.threshold() <= self.most_threshold
+            && s.timeout() >= self.least_timeout
+    }
+}
+
+/// The candidate of least posterior loss, if it is 5 % better than what is there.
+fn best(case: &Case<'_>, all: &[Settings]) -> Choice {
+    let current = case.current();
+    let mut caution = Caution::of(case);
+    let open = |caution: &Caution, s: &Settings| case.detects(*s) && caution.allows(current, *s);
+    if caution.least_refusal > 0 && !all.iter().any(|s| open(&caution, s) && case.permitted(*s)) {
+        caution.least_refusal = 0;
+    }
+    let budget = case.budget();
+    let today = case.loss(current);
+    let least = |permitted: &dyn Fn(&Settings) -> bool| {
+        // What a setting costs without any restart bounds its loss from below: most candidates need no survival.
+        let mut found: Option<(f64, Settings)> = None;
+        let mut within: Option<(f64, Settings)> = None;
+        for s in all.iter().copied().filter(|s| open(&caution, s) && permitted(s)) {
+            if within.is_some_and(|(l, _)| case.carrying(s) >= l) {
+                continue;
+            }
+            let loss = case.loss(s);
+            let slot = if case.rate(s) <= budget { &mut within } else { &mut found };
+            if slot.is_none_or(|(l, _)| loss < l) {
+                *slot = Some((loss, s));
+            }
+        }
+        // Where nothing keeps the budget, what is better than today is still better.
+        within.or(found.filter(|(_, s)| case.rate(*s) <= case.rate(current)))
+    };
+    let permitted = least(&|s| case.permitted(*s));
+    let ideal = if case.permission().approvals { permitted } else { least(&|_| true) };
+    let forced =
+        caution.least_refusal > 0 && current.refusal_tolerance() < caution.least_refusal || !case.detects(current);
+    let worth = |(loss, s): &(f64, Settings)| *s != current && (forced || *loss < BETTER * today);
+    let rest = ideal.filter(worth).filter(|(_, s)| !case.permitted(*s));
+    let Some((loss, wanted)) = permitted.filter(worth) else {
+        return stay(case, rest.map(|(_, s)| s));
+    };
+    let loosens = wanted.stall_tolerance() > current.stall_tolerance()
+        || wanted.stall_tolerance() == current.stall_tolerance()
+            && wanted.refusal_tolerance() > current.refusal_tolerance()
+        || caution.least_refusal > 0 && forced;
+    let mut message = format!(
+        "{}; expected loss {loss:.0} instead of {today:.0} pod-seconds a pod-year, {} false restarts instead of {}",
+        difference(current, wanted),
+        rate(case.rate(wanted)),
+        rate(case.rate(current))
+    );
+    if loosens {
+        for more in [refuse::shared_slowness(case), refuse::starved(case)].into_iter().flatten() {
+            message += &format!("; {more}");
+        }
+    }
+    if let Some((_, rest)) = rest {
+        message += &format!("; {rest} would be better still: NEEDS_APPROVAL");
+    }
+    let reason = match (refuse::starting(case), loosens) {
+        (true, true) => Reason::ColdStart,
+        (_, true) => Reason::Loosen,
+        (_, false) => Reason::Tighten,
+    };
+    let mut choice = Choice { wanted, urgency: Urgency::WithNextRollout, reason, message };
+    own_rollout(case, &mut choice);
+    choice
+}
+
+/// Nothing better is allowed: says what stands in the way, if something does.
+fn stay(case: &Case<'_>, rest: Option<Settings>) -> Choice {
+    let current = case.current();
+    let expected = rate(case.rate(current));
+    let hold = |reason, message| Choice::hold(current, reason, message);
+    if let Some(rest) = rest {
+        return hold(
+            Reason::NeedsApproval,
+            format!("{}, and is a change that two people must approve", difference(current, rest)),
+        );
+    }
+    if refuse::starting(case) {
+        return hold(
+            Reason::ColdStart,
+            "all kills come within minutes of a start: a startup probe is what is missing, not patience later".into(),
+        );
+    }
+    if case.rate(current) > case.budget() {
+        let starved = refuse::starved(case);
+        let reason = if starved.is_some() { Reason::Starved } else { Reason::OverBudgetAtMax };
+        let why = starved.unwrap_or_else(|| "nothing that may be taken is better".into());
+        return hold(
+            reason,
+            format!("{expected} false restarts a pod-year expected, {} are accepted; {why}", rate(case.budget())),
+        );
+    }
+    hold(
+        Reason::InPlace,
+        format!("{current} is the best allowed setting: {expected} false restarts a pod-year expected"),
+    )
+}
+
+/// Makes a wish urgent where it pays for a rollout of its own before the owner's next one.
+fn own_rollout(case: &Case<'_>, choice: &mut Choice) {
+    let gain = case.loss(case.current()) - case.loss(choice.wanted);
+    let price = case.permission().rollout_price;
+    let change = case.evidence.last_change();
+    let rested = change.is_none_or(|at| case.now.since(at) >= APART);
+    let hurt = case.kills(case.since_change()).any(|(r, w)| w >= 0.5 && r.cause == Cause::LivenessKill);
+    if !rested || case.own_rollouts() >= refuse::FLAPPING || gain <= 0.0 {
+        return;
+    }
+    // A price of nothing: the owner wants every worthwhile change.
+    let free = price <= 0.0;
+    let days = until_next_rollout(case.evidence.first(), case.evidence.rollouts(), case.now);
+    if free || hurt && gain * days / 365.0 > EARNS * price {
+        choice.urgency = Urgency::OwnRollout;
+        if !free {
+            choice.message +=
+                &format!("; saves {:.0} pod-seconds a pod before the next rollout is due", gain * days / 365.0);
+        }
+    }
+}
+
+/// Days until the owner's next rollout: `gap = (14 + last rollout's day)/(1 + rollouts seen)`, `max(gap − days since,
+/// gap/2)`.
+fn until_next_rollout(first: Option<Timestamp>, rollouts: (u32, Option<Timestamp>), now: Timestamp) -> f64 {
+    let Some(first) = first else { return USUAL_GAP };
+    let (n, last) = rollouts;
+    let last_day = last.map_or(0.0, |at| at.since(first).as_days_f64());
+    let gap = (USUAL_GAP + last_day) / (1.0 + f64::from(n));
+    let since = now.since(first).as_days_f64() - last_day;
+    (gap - since).max(gap / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_own_rollout_pays_before_the_owners_next_one_or_not_at_all() {
+        // Policy, worked example 11: rollouts on days 5 and 19, now day 21.
+        let day = |d: i64| Timestamp::EPOCH + Span::DAY * d;
+        let days = until_next_rollout(Some(day(0)), (2, Some(day(19))), day(21));
+        assert!((days - 9.0).abs() < 1e-9);
+        assert!((1670.0 * days / 365.0 - 41.18).abs() < 5e-3);
+        assert!((5670.0 * days / 365.0 - 139.81).abs() < 5e-3);
+    }
+}

@@ -1,0 +1,91 @@
+//! Readiness: a removal costs seconds, not a restart, so more of them are accepted; and it must always give up sooner
+//! than liveness.
+//!
+//! `A_s(readiness) ≤ A_s(liveness)/2` and `A_f(readiness) ≤ A_f(liveness)`. Where most replicas are slow at once,
+//! removing them moves their load to the rest: then it is never tightened, and never loosened for it either. Never a
+//! rollout of its own.
+
+use super::case::{Case, REMOVALS};
+use super::words::{difference, rate};
+use super::{Choice, Urgency, grid, refuse};
+use crate::evidence::Edge;
+use crate::probe::Settings;
+use crate::reason::Reason;
+
+const BETTER: f64 = 0.95;
+
+/// Whether readiness `r` gives up sooner than liveness `l`.
+pub(super) fn sooner(r: Settings, l: Settings) -> bool {
+    2 * r.stall_tolerance() <= l.stall_tolerance() && r.refusal_tolerance() <= l.refusal_tolerance()
+}
+
+pub(super) fn choose(case: &Case<'_>, liveness: Option<Settings>) -> Choice {
+    let current = case.current();
+    let hold = |reason, message: String| Choice::hold(current, reason, message);
+    if let Some(refusal) = refuse::refusal(case) {
+        return refusal;
+    }
+    if let Some((reason, message)) = refuse::thin(case) {
+        return hold(reason, message);
+    }
+    let shared = case.seen.is_some_and(|s| Edge::LATENCY.into_iter().any(|e| s.regimes(e) >= 0.5));
+    let over = case.rate(current) > REMOVALS;
+    let today = case.loss(current);
+    let wrong = liveness.is_some_and(|l| !sooner(current, l));
+    let allowed = |s: &Settings| {
+        let tighter = s.stall_tolerance() < current.stall_tolerance();
+        let looser =
+            s.stall_tolerance() > current.stall_tolerance() || s.refusal_tolerance() > current.refusal_tolerance();
+        liveness.is_none_or(|l| sooner(*s, l))
+            && case.detects(*s)
+            && case.permitted(*s)
+            && case.rate(*s) <= REMOVALS
+            && !(tighter && (shared || case.calm == 0))
+            && !(looser && !over)
+    };
+    let all = grid::readiness(case.probe.handler, &case.permission().bounds);
+    let best = all
+        .into_iter()
+        .filter(allowed)
+        .map(|s| (case.loss(s), s))
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(loss, s)| *s != current && (wrong || *loss < BETTER * today));
+    match best {
+        Some((_, wanted)) => {
+            let tightens = wanted.stall_tolerance() < current.stall_tolerance();
+            Choice {
+                wanted,
+                urgency: Urgency::WithNextRollout,
+                reason: if tightens { Reason::Tighten } else { Reason::Loosen },
+                message: format!(
+                    "{}; {} false removals a pod-year expected instead of {}",
+                    difference(current, wanted),
+                    rate(case.rate(wanted)),
+                    rate(case.rate(current))
+                ),
+            }
+        }
+        None if wrong && shared => hold(
+            Reason::Sustained,
+            "several replicas were slow together: a readiness probe that gives up sooner would move their load to the rest".into(),
+        ),
+        None if wrong => {
+            let need = (2 * current.stall_tolerance(), current.refusal_tolerance());
+            hold(
+                Reason::InPlace,
+                format!(
+                    "{current} is as patient as liveness, and no sooner one may be taken yet; liveness would have to tolerate {} s of silence and {} s of refusals",
+                    need.0, need.1
+                ),
+            )
+        }
+        None if over => hold(
+            Reason::OverBudgetAtMax,
+            format!("{} false removals a pod-year expected, and nothing looser gives up sooner than liveness", rate(case.rate(current))),
+        ),
+        None => hold(
+            Reason::InPlace,
+            format!("{current} is the best allowed setting: {} false removals a pod-year expected", rate(case.rate(current))),
+        ),
+    }
+}

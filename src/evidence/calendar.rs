@@ -1,0 +1,162 @@
+//! Pod-time, unready time and restarts by the minute (the last hour) and by the hour (the last two days), for the
+//! judge who compares the time after a change with the time before it.
+
+use crate::units::{Span, Timestamp};
+
+/// Minutes kept: an hour and the one that is running, so that tests may verify in minutes.
+const MINUTES: usize = 64;
+/// Hours kept: a day before a change, a day after it, and what lies between.
+const HOURS: usize = 56;
+/// A silence longer than this is not lived time: nobody was looking.
+const SILENCE: Span = Span::from_nanos(300 * 1_000_000_000);
+
+/// What happened between two moments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Pod-time: every pod that was there and not being deleted, starting ones included.
+    pub pod_time: Span,
+    /// Restarts by liveness or startup probes.
+    pub probe_restarts: u32,
+    /// Restarts by anything else.
+    pub other_restarts: u32,
+    /// Pod-time without condition Ready.
+    pub unready: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub(super) struct Bin {
+    pub(super) pod_seconds: f32,
+    pub(super) unready_seconds: f32,
+    pub(super) probe_restarts: u16,
+    pub(super) other_restarts: u16,
+}
+
+/// A ring of equal bins; the newest has number `newest`.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub(super) struct Ring {
+    pub(super) bins: Vec<Bin>,
+    pub(super) newest: i64,
+}
+
+impl Ring {
+    fn bin(&mut self, number: i64, length: usize) -> Option<&mut Bin> {
+        if self.bins.is_empty() {
+            self.bins = vec![Bin::default(); length];
+            self.newest = number;
+        }
+        let span = i64::try_from(length).expect("a ring is short");
+        if number > self.newest {
+            for gone in (self.newest + 1).max(number - span + 1)..=number {
+                self.bins[place(gone, length)] = Bin::default();
+            }
+            self.newest = number;
+        }
+        (number > self.newest - span).then(|| &mut self.bins[place(number, length)])
+    }
+
+    fn get(&self, number: i64) -> Option<&Bin> {
+        let span = i64::try_from(self.bins.len()).expect("a ring is short");
+        (span > 0 && number <= self.newest && number > self.newest - span)
+            .then(|| &self.bins[place(number, self.bins.len())])
+    }
+
+    fn oldest(&self) -> i64 {
+        self.newest - i64::try_from(self.bins.len()).expect("a ring is short") + 1
+    }
+}
+
+fn place(number: i64, length: usize) -> usize {
+    usize::try_from(number.rem_euclid(i64::try_from(length).expect("a ring is short")))
+        .expect("a remainder is not negative")
+}
+
+/// Integrates levels over time.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub(super) struct Calendar {
+    pub(super) minutes: Ring,
+    pub(super) hours: Ring,
+    /// Until when the levels have been integrated.
+    pub(super) until: Option<Timestamp>,
+}
+
+impl Calendar {
+    /// Lives on to `at` with so many pods, so many of them unready. Cheap when no time has passed.
+    pub(super) fn advance(&mut self, at: Timestamp, pods: u32, unready: u32) {
+        let Some(from) = self.until else {
+            self.until = Some(at);
+            return;
+        };
+        if at <= from {
+            return;
+        }
+        self.until = Some(at);
+        if at.since(from) > SILENCE || pods == 0 {
+            return;
+        }
+        let mut start = from;
+        while start < at {
+            let end = at.min(Timestamp::from_nanos((minute(start) + 1) * Span::MINUTE.nanos()));
+            let seconds = end.since(start).as_secs_f64() as f32;
+            for (ring, number, length) in
+                [(&mut self.minutes, minute(start), MINUTES), (&mut self.hours, hour(start), HOURS)]
+            {
+                if let Some(bin) = ring.bin(number, length) {
+                    bin.pod_seconds += seconds * pods as f32;
+                    bin.unready_seconds += seconds * unready as f32;
+                }
+            }
+            start = end;
+        }
+    }
+
+    pub(super) fn restart(&mut self, at: Timestamp, by_probe: bool) {
+        for (ring, number, length) in [(&mut self.minutes, minute(at), MINUTES), (&mut self.hours, hour(at), HOURS)] {
+            if let Some(bin) = ring.bin(number, length) {
+                let count = if by_probe { &mut bin.probe_restarts } else { &mut bin.other_restarts };
+                *count = count.saturating_add(1);
+            }
+        }
+    }
+
+    /// Sums bins that overlap `[from, to)`: minutes where they are still kept for all of it, else hours; a bin that
+    /// overlaps in part counts with that part of its time, and with its restarts if it begins inside.
+    pub(super) fn tally(&self, from: Timestamp, to: Timestamp) -> Tally {
+        let (ring, width) = if minute(from) >= self.minutes.oldest() && !self.minutes.bins.is_empty() {
+            (&self.minutes, Span::MINUTE)
+        } else {
+            (&self.hours, Span::HOUR)
+        };
+        let mut tally = Tally::default();
+        if to <= from || ring.bins.is_empty() {
+            return tally;
+        }
+        let number = |t: Timestamp| t.nanos().div_euclid(width.nanos());
+        for n in number(from).max(ring.oldest())..=number(to).min(ring.newest) {
+            let Some(bin) = ring.get(n) else { continue };
+            let start = Timestamp::from_nanos(n * width.nanos());
+            let overlap = to.min(start + width).since(from.max(start)).as_secs_f64() / width.as_secs_f64();
+            if overlap <= 0.0 {
+                continue;
+            }
+            tally.pod_time += Span::round_from_secs_f64(f64::from(bin.pod_seconds) * overlap);
+            tally.unready += Span::round_from_secs_f64(f64::from(bin.unready_seconds) * overlap);
+            if overlap >= 0.5 {
+                tally.probe_restarts += u32::from(bin.probe_restarts);
+                tally.other_restarts += u32::from(bin.other_restarts);
+            }
+        }
+        tally
+    }
+
+    pub(super) fn heap(&self) -> usize {
+        (self.minutes.bins.capacity() + self.hours.bins.capacity()) * size_of::<Bin>()
+    }
+}
+
+fn minute(at: Timestamp) -> i64 {
+    at.nanos().div_euclid(Span::MINUTE.nanos())
+}
+
+fn hour(at: Timestamp) -> i64 {
+    at.nanos().div_euclid(Span::HOUR.nanos())
+}

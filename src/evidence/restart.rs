@@ -1,0 +1,208 @@
+//! Restarts: what ended a container's life, and in which company.
+
+use crate::probe::{ProbeKind, Settings};
+use crate::units::{Name, Span, Timestamp, Uid};
+use crate::workload::Ended;
+
+/// What ended a container's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// Its liveness probe failed often enough.
+    LivenessKill,
+    /// Its startup probe did.
+    StartupKill,
+    /// The out-of-memory killer.
+    Oom,
+    /// It exited with an error by itself.
+    Crash,
+    /// It exited with success by itself.
+    Exit,
+    /// Its node lost it (reboot, runtime restart).
+    Node,
+    /// Nothing tells.
+    Unknown,
+}
+
+impl Cause {
+    /// As our objects name it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Cause::LivenessKill => "LivenessKill",
+            Cause::StartupKill => "StartupKill",
+            Cause::Oom => "OOMKilled",
+            Cause::Crash => "Crash",
+            Cause::Exit => "Exit",
+            Cause::Node => "Node",
+            Cause::Unknown => "Unknown",
+        }
+    }
+
+    /// Whether a probe did it.
+    pub const fn by_probe(self) -> bool {
+        matches!(self, Cause::LivenessKill | Cause::StartupKill)
+    }
+
+    pub(super) const ALL: [Cause; 7] =
+        [Cause::LivenessKill, Cause::StartupKill, Cause::Oom, Cause::Crash, Cause::Exit, Cause::Node, Cause::Unknown];
+}
+
+/// How the checks failed that led to a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Failing {
+    /// Events say: timeouts.
+    Slow,
+    /// Events say: refused, or a bad status at once.
+    Fast,
+    /// No event tells, or both kinds were told: it counts as both, and never makes a storm.
+    Untold,
+}
+
+impl Failing {
+    /// Whether it counts as timeouts.
+    pub const fn slow(self) -> bool {
+        matches!(self, Failing::Slow | Failing::Untold)
+    }
+
+    /// Whether it counts as refusals.
+    pub const fn fast(self) -> bool {
+        matches!(self, Failing::Fast | Failing::Untold)
+    }
+}
+
+/// What the other replicas did within five minutes of a restart. A hang is lonely; a stall of the node or of a
+/// dependency is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Company {
+    /// Nothing was slow anywhere else.
+    Alone,
+    /// Some other replica answered slower than a second.
+    Beside,
+    /// Some other replica was restarted by a probe too, or failed for at least half the tolerance.
+    Shared,
+}
+
+/// One restart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RestartRecord {
+    /// When it became known.
+    pub at: Timestamp,
+    /// The pod.
+    pub pod: Uid,
+    /// Its name.
+    pub pod_name: Name,
+    /// Its node, where known.
+    pub node: Option<Name>,
+    /// The container.
+    pub container: Name,
+    /// What ended its life.
+    pub cause: Cause,
+    /// How sure that is, `[0, 1]`.
+    pub confidence: f64,
+    /// The settings of the probe that did it.
+    pub settings: Option<Settings>,
+    /// How its checks had failed.
+    pub failing: Failing,
+    /// What the other replicas did then.
+    pub company: Company,
+    /// How long the life was that ended; `None` where unknown.
+    pub lived: Option<Span>,
+    /// Evidence's own first guess at the probability that it was false, `[0, 1]`: 1 in shared company, 0 for a sick
+    /// replica, another cause or a startup kill, one half beside a slow replica, else 0.06. `model` refines it with the
+    /// tail.
+    pub weight: f64,
+}
+
+/// Most restarts that are kept.
+pub const RESTARTS: usize = 20;
+/// Company is looked for this long before and after.
+pub const COMPANY: Span = Span::from_nanos(300 * 1_000_000_000);
+/// This many restarts of one pod within [`SICK_WITHIN`], while the others are well, make it sick.
+pub const SICK_RESTARTS: usize = 3;
+/// See [`SICK_RESTARTS`].
+pub const SICK_WITHIN: Span = Span::HOUR;
+
+/// The probability that a lonely restart was false when nothing else is known: worked example 8 of the policy.
+const LONELY: f64 = 0.06;
+
+/// Whether the restart at `index` is one of a sick replica: three probe restarts of its pod within an hour around it,
+/// and in that hour no restart of another pod and no shared company.
+pub(super) fn sick(records: &[RestartRecord], index: usize) -> bool {
+    let me = &records[index];
+    let near = |r: &RestartRecord| r.cause.by_probe() && distance(r.at, me.at) <= SICK_WITHIN;
+    if !me.cause.by_probe() || records.iter().any(|r| near(r) && (r.pod != me.pod || r.company == Company::Shared)) {
+        return false;
+    }
+    // Records stand in order of time: some three in a row of this pod, this one among them or in their hour.
+    (0..records.len()).any(|i| {
+        let mut three = records[i..].iter().filter(|r| near(r)).take(SICK_RESTARTS);
+        let first = three.next();
+        let last = three.nth(SICK_RESTARTS - 2);
+        matches!((first, last), (Some(first), Some(last)) if last.at.since(first.at) <= SICK_WITHIN)
+    })
+}
+
+pub(super) fn distance(a: Timestamp, b: Timestamp) -> Span {
+    a.since(b).max(b.since(a))
+}
+
+/// See [`RestartRecord::weight`].
+pub(super) fn first_guess(records: &[RestartRecord], index: usize) -> f64 {
+    let r = &records[index];
+    match (r.cause, r.company) {
+        (Cause::LivenessKill, _) if sick(records, index) => 0.0,
+        (Cause::LivenessKill, Company::Shared) => 1.0,
+        (Cause::LivenessKill, Company::Beside) => 0.5,
+        (Cause::LivenessKill, Company::Alone) => LONELY,
+        _ => 0.0,
+    }
+}
+
+/// What the counters and statuses say of a container's end when no event named a probe.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Signs {
+    /// Liveness checks that failed in a row at most just before, and the threshold, if it has such a probe.
+    pub(super) liveness: Option<(u32, u32)>,
+    /// It had not started, and lived at least as long as its startup probe allows.
+    pub(super) overdue: bool,
+}
+
+/// The likeliest cause, and how sure it is. Sources: `containerStatuses.lastState` and `restartCount`; no status field
+/// says "killed by a probe", so without the event the cause is a likelihood.
+pub(super) fn infer(end: Option<&Ended>, signs: Signs) -> (Cause, f64) {
+    let Some(end) = end else {
+        return match signs.liveness {
+            Some((failed, threshold)) if failed >= threshold => (Cause::LivenessKill, 0.7),
+            _ => (Cause::Unknown, 0.0),
+        };
+    };
+    // The runtime's counter of OOM kills is cumulative: with 143 or 0 an earlier kill of a child marks a later exit.
+    let killed = matches!(end.code, 143 | 137 | 0);
+    if &*end.reason == "OOMKilled" && end.code == 137 {
+        return (Cause::Oom, 0.95);
+    }
+    if &*end.reason == "ContainerStatusUnknown" || end.code == 255 {
+        return (Cause::Node, 0.9);
+    }
+    match signs {
+        Signs { overdue: true, .. } if killed => (Cause::StartupKill, 0.8),
+        Signs { liveness: Some((failed, threshold)), .. } if failed >= threshold => {
+            (Cause::LivenessKill, if killed { 0.9 } else { 0.6 })
+        }
+        // The last check before the kill is often later than the last scrape.
+        Signs { liveness: Some((failed, threshold)), .. } if killed && failed > 0 && failed + 1 >= threshold => {
+            (Cause::LivenessKill, 0.7)
+        }
+        _ if end.code == 0 => (Cause::Exit, 0.8),
+        _ if killed => (Cause::Unknown, 0.0),
+        _ => (Cause::Crash, 0.9),
+    }
+}
+
+/// Which probe kind's kill a cause is.
+pub(super) const fn kill(kind: ProbeKind) -> Option<Cause> {
+    match kind {
+        ProbeKind::Liveness => Some(Cause::LivenessKill),
+        ProbeKind::Startup => Some(Cause::StartupKill),
+        ProbeKind::Readiness => None,
+    }
+}

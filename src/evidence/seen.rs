@@ -1,0 +1,383 @@
+//! What was seen of one probe over all replicas.
+
+use super::restart::{Failing, RestartRecord};
+use super::start::Starts;
+use super::table::{Edge, Epoch, HALF_LIFE, KEPT_OVER_A_ROLLOUT, half_hour};
+use super::watch::GAP;
+use crate::probe::Handler;
+use crate::units::{Span, Timestamp, Uid};
+use crate::workload::ProbeId;
+use statrs::function::gamma::gamma_lr;
+
+/// Prior mean of the rate above 1 s (and of refusals), a pod-year; `model` uses the same.
+pub const PRIOR_RATE: f64 = 300.0;
+/// Prior mean of the tail's exponent where it says how the rate falls with the edge: 300·x^−1.5.
+pub const PRIOR_FALL: f64 = 1.5;
+/// Seconds in a pod-year.
+pub const YEAR_SECONDS: f64 = 365.0 * 86_400.0;
+/// A version has been lived through after this much of watched time.
+const LIVED_THROUGH: f64 = 12.0 * 3_600.0;
+/// Replicas that do the same within this time do it together: a minute, and a scrape's delay.
+const TOGETHER: Span = Span::from_nanos(75 * 1_000_000_000);
+/// Most kinds of older restarts kept as sums.
+const OLDER: usize = 8;
+
+/// Days on which several replicas were slow together, above one edge.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub(super) struct Regime {
+    pub(super) last: Option<(Uid, Timestamp)>,
+    pub(super) day: Option<i64>,
+    pub(super) days: f32,
+}
+
+/// Restarts too old for the list of records, summed by tolerance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Older {
+    /// The tolerance that was not enough, in seconds.
+    pub tolerance: f32,
+    /// By timeouts: how many latency edges the timeout let us see, 1 to 4. By refusals: 0.
+    pub edges: u8,
+    /// Sum of their weights, decayed.
+    pub weight: f32,
+}
+
+/// What was seen of one probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    pub(super) id: ProbeId,
+    pub(super) handler: Handler,
+    pub(super) this: Epoch,
+    pub(super) past: Epoch,
+    /// The hour, counted from the epoch, to which counts are decayed.
+    pub(super) hour: i64,
+    /// Time in which at least one replica was read, in seconds: in all, and under this version.
+    pub(super) watched: (f64, f64),
+    pub(super) last_sample: Option<Timestamp>,
+    pub(super) pod_seconds: f64,
+    /// The usual distance of two scrapes of one pod.
+    pub(super) interval: Option<Span>,
+    /// Changes of version in a row that made nothing worse.
+    pub(super) calm: u32,
+    /// Half-hours in which an event told of a refusal: the last one, and how many.
+    pub(super) refusals: (Option<i64>, f32),
+    pub(super) regimes: [Regime; 4],
+    /// The last replica in an outage, and when several were.
+    pub(super) outage: (Option<(Uid, Timestamp)>, Option<Timestamp>),
+    /// When all replicas last failed fast together.
+    pub(super) together: Option<Timestamp>,
+    pub(super) reset_at: Option<Timestamp>,
+    pub(super) older: Vec<Older>,
+    pub(super) starts: Starts,
+    /// Intervals that had to be merged for want of room.
+    pub(super) merged: u32,
+}
+
+impl Seen {
+    pub(super) fn new(id: ProbeId, handler: Handler) -> Self {
+        Seen {
+            id,
+            handler,
+            this: Epoch::default(),
+            past: Epoch::default(),
+            hour: 0,
+            watched: (0.0, 0.0),
+            last_sample: None,
+            pod_seconds: 0.0,
+            interval: None,
+            calm: 0,
+            refusals: (None, 0.0),
+            regimes: [Regime::default(); 4],
+            outage: (None, None),
+            together: None,
+            reset_at: None,
+            older: Vec::new(),
+            starts: Starts::default(),
+            merged: 0,
+        }
+    }
+
+    /// Which probe.
+    pub fn id(&self) -> &ProbeId {
+        &self.id
+    }
+
+    /// How it asks.
+    pub fn handler(&self) -> Handler {
+        self.handler
+    }
+
+    /// This version of the program.
+    pub fn this(&self) -> &Epoch {
+        &self.this
+    }
+
+    /// All versions before it, at 0.8 for each rollout between.
+    pub fn past(&self) -> &Epoch {
+        &self.past
+    }
+
+    /// What counts and exposures are still worth at `now`, against when they were last decayed: `(0, 1]`.
+    pub fn decay(&self, now: Timestamp) -> f64 {
+        let hours = (hour(now) - self.hour).max(0) as f64;
+        (-hours * 3_600.0 / HALF_LIFE.as_secs_f64()).exp2()
+    }
+
+    /// Time in which at least one replica was read.
+    pub fn watched(&self) -> Span {
+        Span::round_from_secs_f64(self.watched.0)
+    }
+
+    /// Pod-time seen, not decayed.
+    pub fn pod_time(&self) -> Span {
+        Span::round_from_secs_f64(self.pod_seconds)
+    }
+
+    /// The usual distance of two scrapes of one pod, once known.
+    pub fn interval(&self) -> Option<Span> {
+        self.interval
+    }
+
+    /// Half-hours in which an event told of a refusal, decayed.
+    pub fn refusals(&self) -> f64 {
+        f64::from(self.refusals.1)
+    }
+
+    /// Distinct days on which several replicas were above an edge for at least half a minute and four checks.
+    pub fn regimes(&self, edge: Edge) -> f64 {
+        self.regimes.get(edge.index()).map_or(0.0, |r| f64::from(r.days))
+    }
+
+    /// When several replicas were last above 10 s, or failing, for more than two minutes.
+    pub fn outage(&self) -> Option<Timestamp> {
+        self.outage.1
+    }
+
+    /// When all replicas last failed at once within a minute.
+    pub fn together(&self) -> Option<Timestamp> {
+        self.together
+    }
+
+    /// When counters last went back without a new pod.
+    pub fn reset_at(&self) -> Option<Timestamp> {
+        self.reset_at
+    }
+
+    /// Restarts too old for the records.
+    pub fn older(&self) -> &[Older] {
+        &self.older
+    }
+
+    /// Start times, of a startup probe.
+    pub fn starts(&self) -> &Starts {
+        &self.starts
+    }
+
+    /// Intervals that had to be merged for want of room.
+    pub fn merged(&self) -> u32 {
+        self.merged
+    }
+
+    /// Changes of version in a row that made nothing worse, the present version counted once it has been lived
+    /// through; none while it differs. `begun` says whether the present version began under our eyes.
+    pub fn calm_changes(&self, begun: bool) -> u32 {
+        if self.differs() {
+            return 0;
+        }
+        self.calm + u32::from(begun && self.watched.1 >= LIVED_THROUGH)
+    }
+
+    /// Whether this version stalls more often than the past allows, at any edge.
+    pub fn differs(&self) -> bool {
+        Edge::ALL.into_iter().any(|e| self.differs_at(e))
+    }
+
+    /// Whether this version stalls more often than the past allows, at one edge.
+    ///
+    /// At least three clusters, and `P(≥ n) < 0.01` for a Poisson count of mean `(C_past + ½)/(E_past + ½/r̂)·E_new`.
+    pub fn differs_at(&self, edge: Edge) -> bool {
+        let past = self.past.exposure(edge);
+        if past <= 0.0 {
+            return false;
+        }
+        let clusters = |epoch: &Epoch| epoch.table(edge).clusters_from(0.0);
+        surprise(clusters(&self.past), past, clusters(&self.this), self.this.exposure(edge), edge)
+            .is_some_and(|p| p < 0.01)
+    }
+
+    /// A rollout of the owner begins another version.
+    pub(super) fn rollout(&mut self, begun: bool) {
+        let lived = self.watched.1 >= LIVED_THROUGH;
+        if self.differs() {
+            self.calm = 0;
+            self.past.clear();
+        } else if begun && lived {
+            self.calm = self.calm.saturating_add(1);
+        }
+        self.merged = self.merged.saturating_add(self.past.absorb(&mut self.this));
+        self.past.scale(KEPT_OVER_A_ROLLOUT);
+        self.watched.1 = 0.0;
+    }
+
+    /// Decays everything to the hour of `at`; cheap within the hour.
+    pub(super) fn decay_to(&mut self, at: Timestamp) {
+        let hour = hour(at);
+        if hour <= self.hour {
+            return;
+        }
+        if self.hour > 0 {
+            let factor = self.decay(at) as f32;
+            self.this.scale(factor);
+            self.past.scale(factor);
+            self.refusals.1 *= factor;
+            self.regimes.iter_mut().for_each(|r| r.days *= factor);
+            self.older.iter_mut().for_each(|o| o.weight *= factor);
+        }
+        self.hour = hour;
+    }
+
+    /// Time passes for the workload as a whole.
+    pub(super) fn live(&mut self, at: Timestamp, of_this_version: bool) {
+        if let Some(last) = self.last_sample.replace(at.max(self.last_sample.unwrap_or(at))) {
+            let passed = at.since(last);
+            if passed > Span::ZERO && passed <= GAP {
+                self.watched.0 += passed.as_secs_f64();
+                if of_this_version {
+                    self.watched.1 += passed.as_secs_f64();
+                }
+            }
+        }
+    }
+
+    /// A scrape came this long after the one before: the usual distance is the shortest of late.
+    pub(super) fn scraped(&mut self, after: Span) {
+        if after > Span::ZERO && after <= GAP {
+            let slack = Span::from_nanos(after.nanos() / 8);
+            self.interval = Some(self.interval.map_or(after, |i| after.min(i + slack.min(Span::SECOND))));
+        }
+    }
+
+    /// A probe gave up on refusals that no later scrape will tell of.
+    pub(super) fn refused_by_kill(&mut self, at: Timestamp, failing: Failing) {
+        if failing == Failing::Fast {
+            self.refused(at);
+        }
+    }
+
+    pub(super) fn refused(&mut self, at: Timestamp) {
+        let bin = half_hour(at);
+        if self.refusals.0 != Some(bin) {
+            self.refusals = (Some(bin), self.refusals.1 + 1.0);
+        }
+    }
+
+    pub(super) fn regime(&mut self, edge: usize, pod: Uid, at: Timestamp) {
+        let r = &mut self.regimes[edge];
+        let day = at.nanos().div_euclid(Span::DAY.nanos());
+        let several = r.last.is_some_and(|(other, then)| other != pod && at.since(then) <= TOGETHER);
+        if several && r.day != Some(day) {
+            r.day = Some(day);
+            r.days += 1.0;
+        }
+        // The other replica's moment is kept until it is old, so that two that alternate are seen together.
+        if r.last.is_none_or(|(other, then)| other == pod || at.since(then) > TOGETHER) {
+            r.last = Some((pod, at));
+        }
+    }
+
+    pub(super) fn outage_of(&mut self, pod: Uid, at: Timestamp) {
+        let (last, several) = &mut self.outage;
+        if last.is_some_and(|(other, then)| other != pod && at.since(then) <= GAP) {
+            *several = Some(at);
+        }
+        if last.is_none_or(|(other, then)| other == pod || at.since(then) > GAP) {
+            *last = Some((pod, at));
+        }
+    }
+
+    pub(super) fn failed_together(&mut self, at: Timestamp, times: impl Iterator<Item = Option<Timestamp>>) {
+        let mut replicas = 0;
+        for then in times {
+            if then.is_none_or(|t| at.since(t) > TOGETHER) {
+                return;
+            }
+            replicas += 1;
+        }
+        if replicas >= 2 {
+            self.together = Some(at);
+        }
+    }
+
+    /// Takes in a record that leaves the list.
+    pub(super) fn retire(&mut self, record: &RestartRecord) {
+        let Some(settings) = record.settings else { return };
+        if record.weight <= 0.0 {
+            return;
+        }
+        let mut add = |tolerance: u64, edges: u8| {
+            let tolerance = tolerance as f32;
+            let weight = record.weight as f32;
+            let known = self.older.iter().position(|o| o.edges == edges && o.tolerance == tolerance);
+            if let Some(o) = known.map(|i| &mut self.older[i]) {
+                o.weight += weight;
+            } else if self.older.len() < OLDER {
+                self.older.push(Older { tolerance, edges, weight });
+            } else if let Some(o) = self.older.iter_mut().min_by(|a, b| a.weight.total_cmp(&b.weight)) {
+                // The rarest makes room.
+                *o = Older { tolerance, edges, weight };
+                self.merged = self.merged.saturating_add(1);
+            }
+        };
+        if record.failing != Failing::Fast {
+            add(settings.stall_tolerance(), u8::try_from(Edge::visible(settings.timeout())).unwrap_or(4));
+        }
+        if record.failing != Failing::Slow {
+            add(settings.refusal_tolerance(), 0);
+        }
+    }
+
+    pub(super) fn heap(&self) -> usize {
+        self.this.heap()
+            + self.past.heap()
+            + self.older.capacity() * size_of::<Older>()
+            + self.starts.recent.capacity() * size_of::<super::start::Start>()
+    }
+}
+
+/// `P(≥ n)` of the clusters of a new version under what the past allows; `None` with fewer than three.
+///
+/// Exposures in pod-seconds. `n` need not be whole: decayed counts are not.
+pub(super) fn surprise(past: f64, past_seconds: f64, n: f64, new_seconds: f64, edge: Edge) -> Option<f64> {
+    if n < 2.5 {
+        return None;
+    }
+    let prior = match edge {
+        Edge::Fast => PRIOR_RATE,
+        _ => PRIOR_RATE * edge.seconds().powf(-PRIOR_FALL),
+    };
+    let rate = (past + 0.5) / (past_seconds / YEAR_SECONDS + 0.5 / prior);
+    let mean = rate * new_seconds / YEAR_SECONDS;
+    if mean <= 0.0 {
+        return Some(0.0);
+    }
+    Some(gamma_lr(n, mean))
+}
+
+fn hour(at: Timestamp) -> i64 {
+    at.nanos().div_euclid(Span::HOUR.nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_version_differs_where_its_clusters_are_too_many_for_the_past() {
+        // Policy, worked example 9.
+        let day = 86_400.0;
+        let p = surprise(2.0, 60.0 * day, 3.0, 5.0 * day, Edge::One).unwrap();
+        assert!((p - 0.001254).abs() < 5e-7, "{p}");
+        assert_eq!(surprise(2.0, 60.0 * day, 2.0, 5.0 * day, Edge::One), None);
+        assert!((gamma_lr(2.0, 0.2062) - 0.0186).abs() < 5e-5);
+    }
+}
