@@ -2,7 +2,7 @@
 //!
 //! Both ways take the core's types apart field by field, so that a new one cannot be forgotten. On the way back nothing
 //! is trusted: numbers, times and uids are parsed, and a record with anything unreadable in it is no record, because a
-//! change that was begun and is not understood must not be begun again ([`set_aside`]).
+//! change that was begun and is not understood must not be begun again.
 
 use super::tuning::{self as wire, Kept, PROBES, ProbeTuning, ProbeTuningStatus, cut};
 use crate::change::{Change, Intent, Past, Stage, Step, Verdict};
@@ -114,7 +114,7 @@ impl ProbeTuning {
     ///
     /// # Errors
     /// When anything in it cannot be read. A change may have been begun that nobody understands any more, so the
-    /// workload is then left alone as it stands, see [`set_aside`]; the message is for its condition `Invalid`.
+    /// workload is to be left alone until a person deletes the object.
     pub fn recall(&self) -> Result<Memory, Error> {
         match &self.status {
             None => Ok(Memory::default()),
@@ -122,12 +122,6 @@ impl ProbeTuning {
             Some(Kept::Read(status)) => status.recall(&self.namespace().unwrap_or_default()),
         }
     }
-}
-
-/// The memory that stands in for one that cannot be read: the workload's present numbers count as put there by
-/// somebody else, so it is left alone until a person changes them.
-pub fn set_aside(current: Vec<(ProbeId, Settings)>) -> Memory {
-    Memory { contested: current, ..Memory::default() }
 }
 
 fn value(field: &'static str, found: &str, wanted: &'static str) -> Error {
@@ -480,12 +474,5 @@ mod tests {
         assert_eq!(object.recall(), Ok(Memory::default()));
         assert_eq!(object.workload(), Uid::parse(UID));
         assert_eq!(read(json!({})).workload(), None);
-    }
-
-    #[test]
-    fn what_is_set_aside_is_left_alone_as_it_stands() {
-        let numbers = full().owners;
-        let memory = set_aside(numbers.clone());
-        assert_eq!(memory, Memory { contested: numbers, ..Memory::default() });
     }
 }
