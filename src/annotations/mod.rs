@@ -8,7 +8,10 @@
 //! Both edges read with the same eyes: `observe` when an object changes, `act` once more on the fresh object just before
 //! a patch. The keys and their meaning stand in the reference on annotations.
 
+mod paused;
 mod window;
+
+pub use paused::Paused;
 
 use crate::policy::{Bounds, Mode, Permission, Unreadable};
 use crate::probe::ProbeKind;

@@ -1,0 +1,239 @@
+//! The index, filled by hand.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use crate::objects;
+use k8s_openapi::api::apps::v1::Deployment;
+use serde_json::json;
+
+fn index() -> Index {
+    let mut index = Index::new(Defaults::default(), Scope::OptedIn, BTreeSet::from(["probe-tuner".into()]));
+    index.pause(Paused::NOWHERE, Timestamp::EPOCH);
+    index
+}
+
+fn notes(pairs: &[(&str, &str)]) -> Annotations {
+    pairs.iter().map(|(k, v)| (format!("{PREFIX}{k}"), (*v).to_owned())).collect()
+}
+
+fn opt(index: &mut Index, pairs: &[(&str, &str)]) -> Made {
+    index.space_is(&"shop".into(), Some("u"), &notes(pairs), Timestamp::EPOCH)
+}
+
+fn uid(n: u128) -> Uid {
+    Uid::from_bits(n)
+}
+
+fn declared(n: u128, generation: i64, pairs: &[(&str, &str)]) -> News {
+    let object: Deployment = serde_json::from_value(json!({
+        "metadata": {"name": "web", "namespace": "shop", "uid": uid(n).to_string(), "generation": generation},
+        "spec": {"replicas": 2, "selector": {}, "template": {"spec": {"containers": []}}}
+    }))
+    .unwrap();
+    let nobody = Rules::read(&Defaults::default(), &Annotations::new(), &Annotations::new()).at(Timestamp::EPOCH, true);
+    let record = objects::deployment(&object, nobody).unwrap();
+    News::WorkloadIs(Box::new(Declared { record, notes: notes(pairs) }))
+}
+
+fn running(n: u128, name: &str, node: &str) -> News {
+    let record = Pod {
+        uid: uid(n),
+        name: name.into(),
+        workload: uid(0),
+        node: Some(node.into()),
+        probes: vec![],
+        containers: vec![],
+        terminating: false,
+        created: Timestamp::EPOCH,
+        ready: true,
+    };
+    News::PodIs(Box::new(Running { record, owner: Owner { kind: WorkloadKind::Deployment, name: "web".into() } }))
+}
+
+/// What is told, in short.
+fn told(made: &Made) -> Vec<String> {
+    let short = |fact: &Fact| match fact {
+        Fact::Workload(w) => {
+            format!(
+                "workload {} gen {} {} {}",
+                w.uid.bits(),
+                w.generation,
+                w.permission.mode.word(),
+                w.permission.paused
+            )
+        }
+        Fact::WorkloadGone(uid) => format!("workload {} gone", uid.bits()),
+        Fact::Pod(p) => format!("pod {} of {}", p.uid.bits(), p.workload.bits()),
+        Fact::PodGone(uid) => format!("pod {} gone", uid.bits()),
+        other => format!("{other:?}"),
+    };
+    made.facts.iter().map(short).collect()
+}
+
+fn news(index: &mut Index, news: News) -> Vec<String> {
+    told(&index.news(&"shop".into(), news, Timestamp::EPOCH))
+}
+
+#[test]
+fn a_namespace_that_is_not_opted_in_tells_nothing() {
+    let mut index = index();
+    opt(&mut index, &[]);
+    assert!(index.watched().is_empty());
+    assert_eq!(news(&mut index, declared(1, 1, &[])), [""; 0]);
+    index.space_is(&"probe-tuner".into(), None, &notes(&[("mode", "auto")]), Timestamp::EPOCH);
+    assert!(index.watched().is_empty(), "our own is never watched");
+}
+
+#[test]
+fn a_pod_that_comes_before_its_workload_is_told_with_it() {
+    let mut index = index();
+    opt(&mut index, &[("mode", "auto")]);
+    assert_eq!(news(&mut index, running(7, "web-1", "n1")), [""; 0]);
+    assert_eq!(index.pod_on("n1", "shop", "web-1"), None);
+    assert_eq!(news(&mut index, declared(1, 1, &[])), ["workload 1 gen 1 auto false", "pod 7 of 1"]);
+    assert_eq!(index.pod_on("n1", "shop", "web-1"), Some(uid(7)));
+    assert_eq!(news(&mut index, running(8, "web-2", "n2")), ["pod 8 of 1"]);
+}
+
+#[test]
+fn a_relist_tells_only_what_has_changed_and_what_is_gone() {
+    let mut index = index();
+    opt(&mut index, &[("mode", "auto")]);
+    news(&mut index, declared(1, 1, &[]));
+    news(&mut index, running(7, "web-1", "n1"));
+    news(&mut index, running(8, "web-2", "n1"));
+    let kind = WorkloadKind::Deployment;
+    for (update, wanted) in [
+        (News::Workload(kind, List::Begin), vec![]),
+        (declared(1, 1, &[]), vec![]),
+        (News::Workload(kind, List::Done), vec![]),
+        (News::Pods(List::Begin), vec![]),
+        (running(8, "web-2", "n1"), vec![]),
+        (News::Pods(List::Done), vec!["pod 7 gone"]),
+        (declared(1, 2, &[]), vec!["workload 1 gen 2 auto false"]),
+        (News::Workload(kind, List::Begin), vec![]),
+        (News::Workload(kind, List::Done), vec!["workload 1 gone"]),
+        // The pod is nobody's until somebody of that name comes.
+        (declared(2, 1, &[]), vec!["workload 2 gen 1 auto false", "pod 8 of 2"]),
+    ] {
+        assert_eq!(news(&mut index, update), wanted);
+    }
+}
+
+#[test]
+fn a_workload_of_the_same_name_and_another_uid_is_another() {
+    let mut index = index();
+    opt(&mut index, &[("mode", "auto")]);
+    news(&mut index, declared(1, 1, &[]));
+    news(&mut index, running(7, "web-1", "n1"));
+    let wanted = ["workload 1 gone", "workload 2 gen 1 auto false", "pod 7 of 2"];
+    assert_eq!(news(&mut index, declared(2, 1, &[])), wanted);
+}
+
+#[test]
+fn a_namespace_that_opts_out_takes_all_with_it() {
+    let mut index = index();
+    opt(&mut index, &[("mode", "auto")]);
+    news(&mut index, declared(1, 1, &[]));
+    news(&mut index, running(7, "web-1", "n1"));
+    assert_eq!(told(&opt(&mut index, &[("mode", "off")])), ["workload 1 gone"]);
+    assert!(index.watched().is_empty() && index.targets().is_empty());
+    opt(&mut index, &[("mode", "auto")]);
+    news(&mut index, declared(1, 1, &[]));
+    index.spaces_begin();
+    assert_eq!(told(&index.spaces_done()), ["workload 1 gone"]);
+}
+
+#[test]
+fn what_owners_and_the_brake_say_is_told_when_it_changes() {
+    let mut index = index();
+    opt(&mut index, &[("mode", "auto")]);
+    news(&mut index, declared(1, 1, &[]));
+    assert_eq!(told(&opt(&mut index, &[("mode", "auto")])), [""; 0]);
+    assert_eq!(told(&opt(&mut index, &[("mode", "recommend")])), ["workload 1 gen 1 recommend false"]);
+    let pause = |index: &mut Index, text: &str| {
+        told(&Made { facts: index.pause(Paused::read(Some(text)), Timestamp::EPOCH), notices: vec![] })
+    };
+    assert_eq!(pause(&mut index, "bank"), [""; 0]);
+    assert_eq!(pause(&mut index, "shop"), ["workload 1 gen 1 recommend true"]);
+    assert_eq!(pause(&mut index, "*"), [""; 0]);
+    assert_eq!(pause(&mut index, ""), ["workload 1 gen 1 recommend false"]);
+}
+
+#[test]
+fn until_the_lease_has_been_read_everything_is_paused() {
+    let mut index = Index::new(Defaults::default(), Scope::OptedIn, BTreeSet::new());
+    opt(&mut index, &[("mode", "auto")]);
+    assert_eq!(news(&mut index, declared(1, 1, &[])), ["workload 1 gen 1 auto true"]);
+}
+
+#[test]
+fn a_window_is_told_when_it_opens() {
+    let mut index = index();
+    // The epoch is a Thursday.
+    opt(&mut index, &[("mode", "auto"), ("window", "Thu 01:00-02:00 UTC")]);
+    news(&mut index, declared(1, 1, &[]));
+    let open = |facts: Vec<Fact>| match &facts[..] {
+        [Fact::Workload(w)] => w.permission.window.map(|w| w.open),
+        _ => None,
+    };
+    assert_eq!(index.tick(Timestamp::from_seconds(3599)), []);
+    assert_eq!(open(index.tick(Timestamp::from_seconds(3600))), Some(true));
+    assert_eq!(index.tick(Timestamp::from_seconds(3601)), []);
+    assert_eq!(open(index.tick(Timestamp::from_seconds(7200))), Some(false));
+}
+
+#[test]
+fn a_mistake_is_noticed_once_for_each_change_of_it() {
+    let mut index = index();
+    let messages = |made: Made| made.notices.len();
+    assert_eq!(messages(opt(&mut index, &[("mode", "Auto")])), 1, "even where nobody is opted in");
+    assert_eq!(messages(opt(&mut index, &[("mode", "Auto")])), 0);
+    assert_eq!(messages(opt(&mut index, &[("mode", "auto")])), 0);
+    let mut say = |news| messages(index.news(&"shop".into(), news, Timestamp::EPOCH));
+    assert_eq!(say(declared(1, 1, &[("windw", "x")])), 1);
+    assert_eq!(say(declared(1, 2, &[("windw", "x")])), 0);
+    assert_eq!(say(declared(1, 2, &[("window", "x"), ("windw", "x")])), 2);
+}
+
+#[test]
+fn a_node_is_believed_only_about_its_own_pods() {
+    let mut index = index();
+    opt(&mut index, &[("mode", "auto")]);
+    news(&mut index, declared(1, 1, &[]));
+    news(&mut index, running(7, "web-1", "n1"));
+    assert_eq!(index.pod_on("n2", "shop", "web-1"), None);
+    assert_eq!(index.targets(), BTreeMap::from([("n1".into(), None)]));
+    let kubelet = Some(("10.0.0.1".into(), 10250));
+    index.node_is("n1".into(), Node { kubelet: kubelet.clone(), allocatable_cores: None });
+    index.node_is("n2".into(), Node { kubelet: None, allocatable_cores: None });
+    assert_eq!(index.targets(), BTreeMap::from([("n1".into(), kubelet)]));
+}
+
+#[test]
+fn of_two_pods_of_one_name_the_one_that_lives_is_meant() {
+    let mut index = index();
+    opt(&mut index, &[("mode", "auto")]);
+    news(&mut index, declared(1, 1, &[]));
+    news(&mut index, running(7, "db-0", "n1"));
+    news(&mut index, running(8, "db-0", "n1"));
+    let News::PodIs(mut old) = running(7, "db-0", "n1") else { unreachable!() };
+    old.record.terminating = true;
+    news(&mut index, News::PodIs(old));
+    assert_eq!(index.pod_on("n1", "shop", "db-0"), Some(uid(8)));
+    assert_eq!(news(&mut index, News::PodGone(uid(7))), ["pod 7 gone"]);
+    assert_eq!(index.pod_on("n1", "shop", "db-0"), Some(uid(8)));
+}
+
+#[test]
+fn the_first_look_is_complete_when_all_lists_are() {
+    let mut index = index();
+    opt(&mut index, &[("mode", "auto")]);
+    assert!(!index.full());
+    for kind in KINDS {
+        news(&mut index, News::Workload(kind, List::Done));
+    }
+    assert!(!index.full());
+    news(&mut index, News::Pods(List::Done));
+    assert!(index.full());
+}
