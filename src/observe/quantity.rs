@@ -5,16 +5,15 @@
 
 /// A quantity in its base unit (cores, bytes); `None` if it is none, or negative.
 pub(super) fn quantity(text: &str) -> Option<f64> {
-    const SUFFIXES: [(&str, f64); 15] = [
+    // Divided, not multiplied by a fraction that no float holds exactly.
+    const PARTS: [(&str, f64); 3] = [("n", 1e9), ("u", 1e6), ("m", 1e3)];
+    const SUFFIXES: [(&str, f64); 12] = [
         ("Ki", 1024.0),
         ("Mi", 1_048_576.0),
         ("Gi", 1_073_741_824.0),
         ("Ti", 1_099_511_627_776.0),
         ("Pi", 1_125_899_906_842_624.0),
         ("Ei", 1_152_921_504_606_846_976.0),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
         ("k", 1e3),
         ("M", 1e6),
         ("G", 1e9),
@@ -22,10 +21,14 @@ pub(super) fn quantity(text: &str) -> Option<f64> {
         ("P", 1e15),
         ("E", 1e18),
     ];
-    let (number, factor) =
-        SUFFIXES.iter().find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor))).unwrap_or((text, 1.0));
+    let find = |among: &[(&str, f64)]| among.iter().find_map(|(suffix, by)| Some((text.strip_suffix(suffix)?, *by)));
+    let (number, times, parts) = match (find(&SUFFIXES), find(&PARTS)) {
+        (Some((number, times)), _) => (number, times, 1.0),
+        (None, Some((number, parts))) => (number, 1.0, parts),
+        (None, None) => (text, 1.0, 1.0),
+    };
     let plain = number.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    number.parse::<f64>().ok().filter(|n| plain && n.is_finite()).map(|n| n * factor)
+    number.parse::<f64>().ok().filter(|n| plain && n.is_finite()).map(|n| n * times / parts)
 }
 
 #[cfg(test)]
