@@ -1,7 +1,7 @@
 //! What the manifests install: rights counted one by one, a Deployment that is admitted, our kind as people see it.
 
 use crate::harness::*;
-use crate::support::minicluster::wait_for;
+use crate::support::minicluster::{Minicluster, wait_for};
 use hyper::StatusCode;
 use probe_tuner::crd;
 use serde_json::{Value, json};
@@ -265,4 +265,25 @@ async fn the_server_refuses_a_probe_tuning_of_another_shape() {
         let answer = daemon.send(&apply(path, "fieldManager=probe-tuner", object)).await;
         assert_eq!(answer.code, StatusCode::UNPROCESSABLE_ENTITY, "{pointer}: {}", answer.body);
     }
+}
+
+/// In a cluster of its own, since the guide's end takes everything away again.
+#[test]
+#[ignore = "needs a control plane"]
+fn the_guides_commands_install_it_and_leave_nothing_behind() {
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guides/install.md")).unwrap();
+    let commands: Vec<_> = guide.lines().filter_map(|l| l.strip_prefix("    kubectl ")).collect();
+    assert!(commands.len() >= 6 && commands[0] == "apply -k deploy/manifests", "{commands:?}");
+    let cluster = Minicluster::start(&["--nodes=1"]);
+    cluster.namespace("shop", &[]);
+    for command in commands {
+        let mut kubectl = cluster.kubectl_command();
+        kubectl.current_dir(env!("CARGO_MANIFEST_DIR")).args(command.split_whitespace());
+        let answer = kubectl.output().unwrap();
+        assert!(answer.status.success(), "kubectl {command}: {}", String::from_utf8_lossy(&answer.stderr));
+    }
+    let kinds =
+        "crd,validatingadmissionpolicy,validatingadmissionpolicybinding,clusterrole,clusterrolebinding,namespace";
+    let left = cluster.kubectl(&["get", kinds, "-o", "name"]);
+    assert!(!left.contains("probe-tuner"), "{left}");
 }
