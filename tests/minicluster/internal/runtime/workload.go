@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"strconv"
@@ -65,7 +66,8 @@ func (w *workload) listen() error {
 			context.AfterFunc(w.alive, s.Stop)
 			continue
 		}
-		s := &http.Server{Handler: w, BaseContext: func(net.Listener) context.Context { return w.alive }}
+		s := &http.Server{Handler: w, BaseContext: func(net.Listener) context.Context { return w.alive },
+			ErrorLog: log.New(io.Discard, "", 0)} // its complaints are about clients that went, which is the kubelet's right
 		go s.Serve(ln)
 		context.AfterFunc(w.alive, func() { s.Close() })
 	}
