@@ -133,13 +133,6 @@ impl Verdict {
             Verdict::Superseded => "Superseded",
         }
     }
-
-    /// The verdict of this exact word.
-    pub fn parse(word: &str) -> Option<Verdict> {
-        [Verdict::Verified, Verdict::Reverted, Verdict::Contested, Verdict::Refused, Verdict::Abandoned]
-            .into_iter()
-            .find(|v| v.word() == word)
-    }
 }
 
 /// A change that has ended, as our object for the workload remembers it.
