@@ -28,6 +28,8 @@ pub mod verify;
 pub mod plan;
 pub mod engine;
 pub mod sim;
+pub mod record;
+pub mod replay;
 
 // The edge: talks to the world.
 pub mod crd;

@@ -41,6 +41,9 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
     ("engine", Core, &["evidence", "model", "decide", "verify", "plan"]),
     // Not model: a simulator that shares our assumptions proves nothing. Both share `probe`, the contract.
     ("sim", Core, &[]),
+    // The trace format: bytes in, rows out; who opens the file is the edge.
+    ("record", Core, &[]),
+    ("replay", Core, &["record"]),
     ("crd", Edge, &[]),
     ("annotations", Edge, &[]),
     ("objects", Edge, &["annotations"]),
@@ -76,7 +79,7 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
             "api",
         ],
     ),
-    ("cli", Edge, &["decide", "engine", "sim", "crd", "store", "config", "telemetry", "run"]),
+    ("cli", Edge, &["decide", "engine", "sim", "record", "replay", "crd", "store", "config", "telemetry", "run"]),
 ];
 
 /// What a room may not do although a rule says so: file, rule, reason. One that is no longer needed fails the test.

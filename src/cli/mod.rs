@@ -14,6 +14,7 @@ mod exit;
 mod failure;
 mod pause;
 pub mod recommendation;
+mod replay;
 mod sim;
 mod version;
 
@@ -47,6 +48,8 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Play policies on recorded traces: false restarts, time unready, time to find a hang or a crash
+    Replay(replay::Args),
     /// Measure the policy on simulated workloads: the engine against fixed numbers
     Sim(sim::Args),
     /// Stop every write at once, in a namespace or everywhere
@@ -62,6 +65,7 @@ enum Command {
 impl Command {
     fn run(&self, console: &mut Console<'_>) -> Result<Exit, Failure> {
         match self {
+            Command::Replay(args) => replay::run(args, console),
             Command::Sim(args) => sim::run(args, console),
             Command::Pause(args) => pause::pause(args, console),
             Command::Resume(args) => pause::resume(args, console),
