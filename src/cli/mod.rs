@@ -10,6 +10,7 @@ mod cluster;
 mod configuration;
 mod console;
 mod crds;
+mod demo;
 mod exit;
 mod failure;
 mod pause;
@@ -50,6 +51,8 @@ struct Program {
 enum Command {
     /// Play policies on recorded traces: false restarts, time unready, time to find a hang or a crash
     Replay(replay::Args),
+    /// Watch a day of a simulated cluster, with and without probe-tuner; needs no cluster
+    Demo(demo::Args),
     /// Measure the policy on simulated workloads: the engine against fixed numbers
     Sim(sim::Args),
     /// Stop every write at once, in a namespace or everywhere
@@ -66,6 +69,7 @@ impl Command {
     fn run(&self, console: &mut Console<'_>) -> Result<Exit, Failure> {
         match self {
             Command::Replay(args) => replay::run(args, console),
+            Command::Demo(args) => demo::run(args, console),
             Command::Sim(args) => sim::run(args, console),
             Command::Pause(args) => pause::pause(args, console),
             Command::Resume(args) => pause::resume(args, console),

@@ -35,11 +35,13 @@ pub(super) fn play(
     while now < end {
         let until = (now + step).min(end);
         while let Some(i) = fleet.advance(until, &mut facts) {
-            let Some(world) = fleet.world_mut(i) else { continue };
+            let Some(world) = fleet.worlds().get(i) else { continue };
             let (uid, at) = (world.setup().uid, world.now());
             let numbers = engine.riding(uid, at);
-            world.ride(&numbers);
             spectator(at, &engine, fleet, Scene::Rides(uid, &numbers));
+            if let Some(world) = fleet.world_mut(i) {
+                world.ride(&numbers);
+            }
         }
         now = until;
         for fact in facts.drain(..) {

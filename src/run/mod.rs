@@ -8,4 +8,5 @@
 
 pub mod clock;
 pub mod arena;
+pub mod demo;
 mod drive;

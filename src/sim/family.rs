@@ -55,6 +55,8 @@ pub enum Twist {
     HotKey,
     /// One replica of several is ill for good: it stalls for a minute, a few times an hour.
     SickReplica,
+    /// Its refusals come to all replicas at once: its check depends on something shared.
+    SharedRefusals,
     /// Exits by itself so often a replica and day, with this code.
     Exits(f64, i32),
 }

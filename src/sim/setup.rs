@@ -20,6 +20,14 @@ pub struct Node {
     pub seed: u64,
 }
 
+impl Node {
+    /// So many nodes of one cluster: `node-0`, `node-1`, …
+    pub fn several(seed: u64, nodes: u32) -> Vec<Node> {
+        let node = |n| Node { name: format!("node-{n}").into(), seed: child(seed, "node", u64::from(n)) };
+        (0..nodes).map(node).collect()
+    }
+}
+
 /// What is lost between the world and who listens to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Losses {
@@ -85,7 +93,7 @@ impl Setup {
             replicas: 5,
             start: MONDAY,
             days,
-            nodes: (0..5).map(|n| Node { name: format!("node-{n}").into(), seed: child(seed, "node", n) }).collect(),
+            nodes: Node::several(seed, 5),
             loud_a_day: 0.0,
             permission: allow_all(),
             unpatchable: Vec::new(),

@@ -46,6 +46,8 @@ pub struct Truth {
     pub user_rollouts: Vec<Timestamp>,
     /// Restarts by own exit.
     pub exits: u64,
+    /// Restarts of a replica that is ill for good: no numbers would have spared them, and none were false.
+    pub ill: u64,
     /// For each day from the start: pod-days lived, and their sum weighted with the carrying cost.
     pub days: Vec<(f64, f64)>,
     /// Where the days begin.

@@ -443,7 +443,9 @@ fn sources(seed: u64, nature: &Nature, number: u64, node: u64, loud: f64, start:
         add(Rule::Stalls(stalls.per_day, stalls.most), chance, stalls.most, stalls.length);
     }
     if let Some(refusals) = &nature.refusals {
-        add(Rule::Refusals, own("refusals"), refusals.per_day, refusals.length);
+        let together = nature.twist == Twist::SharedRefusals;
+        let chance = if together { shared("refusals") } else { own("refusals") };
+        add(Rule::Refusals, chance, refusals.per_day, refusals.length);
     }
     match nature.twist {
         Twist::Brownout => add(Rule::Brownout, shared("brownout"), 0.25, uniform(1800.0, 14_400.0)),
@@ -458,7 +460,13 @@ fn sources(seed: u64, nature: &Nature, number: u64, node: u64, loud: f64, start:
             add(Rule::WhileHot, own("while-hot"), 1440.0, lognormal(2.0, 0.7));
         }
         Twist::SickReplica if number == 0 => add(Rule::Always, own("sick"), 160.0, uniform(40.0, 120.0)),
-        Twist::None | Twist::Noisy(_) | Twist::ColdStart | Twist::Leak | Twist::SickReplica | Twist::Exits(..) => {}
+        Twist::None
+        | Twist::Noisy(_)
+        | Twist::ColdStart
+        | Twist::Leak
+        | Twist::SharedRefusals
+        | Twist::SickReplica
+        | Twist::Exits(..) => {}
     }
     all
 }

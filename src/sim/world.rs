@@ -464,6 +464,7 @@ impl World {
                 let after = Span::from_nanos((at - fault.breaks).max(0));
                 self.truth.detections.push(Detection { at: moment, hang: fault.hang, after });
             }
+            _ if i == 0 && self.setup.nature.twist == Twist::SickReplica => self.truth.ill += 1,
             fault => {
                 slot.fault = fault;
                 self.truth.false_restarts.push((moment, i));
