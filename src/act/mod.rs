@@ -12,8 +12,10 @@
 //! stands the owner's pipeline can neither apply its own numbers nor remove the probe.
 
 mod actor;
+mod announce;
 mod fence;
 pub mod patch;
 
 pub use actor::{Actor, Done, Settings};
+pub use announce::{Announcement, Announcer, Regarding, announcer};
 pub use fence::{FENCE, Fence};

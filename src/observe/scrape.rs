@@ -387,10 +387,12 @@ fn connect_error(error: &hyper_util::client::legacy::Error) -> ScrapeError {
     if certificate { ScrapeError::Certificate(text) } else { ScrapeError::Connect(text) }
 }
 
+/// Whether it is, or wraps, a certificate that is not believed. An `io::Error` passes over what it wraps when it is asked
+/// for its source, and here one wraps another.
 fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
-    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    let tls = error.downcast_ref::<rustls::Error>().or_else(|| inner?.downcast_ref::<rustls::Error>());
-    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
+        || wrapped.is_some_and(|inner| is_certificate(inner))
 }
 
 fn tls(trust: &Trust) -> Result<ClientConfig, ScrapeError> {

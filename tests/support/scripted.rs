@@ -48,17 +48,29 @@ pub struct Seen {
     pub body: Value,
 }
 
-/// The script and what was asked so far.
-#[derive(Clone, Default)]
+/// How each request is answered.
+type Rule = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
+
+/// The rule and what was asked so far.
+#[derive(Clone)]
 pub struct Server {
-    answers: Arc<Mutex<VecDeque<Answer>>>,
+    rule: Rule,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
     /// A server that gives these answers in this order, and 500 when they are used up.
     pub fn new(answers: impl IntoIterator<Item = Answer>) -> Server {
-        Server { answers: Arc::new(Mutex::new(answers.into_iter().collect())), ..Server::default() }
+        let answers: Mutex<VecDeque<Answer>> = Mutex::new(answers.into_iter().collect());
+        Server::answering(move |_| {
+            let next = answers.lock().expect("no test panics here").pop_front();
+            next.unwrap_or_else(|| refuse(500, "the script is at its end"))
+        })
+    }
+
+    /// A server that answers each request by this rule.
+    pub fn answering(rule: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Server {
+        Server { rule: Arc::new(rule), seen: Arc::default() }
     }
 
     /// A client of it.
@@ -77,9 +89,10 @@ impl Server {
         let content = head.headers.get("content-type").map(|v| v.to_str().expect("ASCII").to_owned());
         let line = format!("{} {}", head.method, head.uri);
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        self.seen.lock().expect("no test panics here").push(Seen { line, content, body });
-        let answer = self.answers.lock().expect("no test panics here").pop_front();
-        match answer.unwrap_or_else(|| refuse(500, "the script is at its end")) {
+        let seen = Seen { line, content, body };
+        let answer = (self.rule)(&seen);
+        self.seen.lock().expect("no test panics here").push(seen);
+        match answer {
             Answer::Hang => std::future::pending().await,
             Answer::Say(code, headers, body) => {
                 let mut response = Response::builder().status(code);
