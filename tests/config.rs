@@ -74,7 +74,6 @@ fn the_defaults_are_those_that_the_documents_promise() {
     );
     assert_eq!(c.plan.rollouts_per_workload_week, 3);
     assert_eq!(c.verify.watch, Span::DAY);
-    assert_eq!(c.decide.ignorance.to_string(), "10/12/2");
     assert_eq!((c.decide.faults_per_pod_year, c.decide.false_restart_price), (12.0, 120.0));
     assert_eq!((c.decide.check_price, c.decide.exec_check_price), (25.0, 100.0));
     assert_eq!((c.defaults.false_restart_budget.get(), c.defaults.rollout_price), (1.0, 30.0));
@@ -129,7 +128,7 @@ fn variables_that_kubernetes_makes_for_a_service_of_our_name_are_none_of_ours() 
 #[test]
 fn all_mistakes_come_at_once_each_with_its_place() {
     let mut sources = file(
-        "[plan]\nwarm-up = 10\nrollouts-per-day = \"3\"\n\n[decide]\nignorance = \"10/12\"\nbounds.period = [5, 90]\n\
+        "[plan]\nwarm-up = 10\nrollouts-per-day = \"3\"\n\n[decide]\ncheck-price = true\nbounds.period = [5, 90]\n\
          [log]\nlevel = \"loud\"\n",
     );
     sources.environment = vec![("PROBE_TUNER_HTTP_LISTEN".into(), "9753".into())];
@@ -140,8 +139,7 @@ fn all_mistakes_come_at_once_each_with_its_place() {
             "my.toml:2: plan.warm-up: found 10, wanted a duration from 0s to 24h | the default is warm-up = \"10m\"",
             "my.toml:3: plan.rollouts-per-day: found \"3\", wanted a whole number from 0 to 10000 | the default is \
              rollouts-per-day = 24",
-            "my.toml:6: decide.ignorance: found \"10/12\", wanted a probe setting P/T/K in whole seconds | the default \
-             is ignorance = \"10/12/2\"",
+            "my.toml:6: decide.check-price: found true, wanted a number from 0 to 10000 | the default is check-price = 25",
             "my.toml:7: decide.bounds.period: found [5, 90], wanted two whole numbers, [LEAST, MOST], within [1, 60] | \
              the default is period = [1, 60]",
             "my.toml:9: log.level: found \"loud\", wanted one of \"error\", \"warn\", \"info\", \"debug\", \"trace\" | \
@@ -217,11 +215,6 @@ fn values_that_exclude_each_other_are_reported_where_somebody_wrote_them() {
             "my.toml:2: observe.scrape-interval: found \"5s\", wanted what leaves observe.scrape-timeout at \"5s\": less \
           than observe.scrape-interval (5s) | change observe.scrape-timeout or observe.scrape-interval"
         ]
-    );
-    assert_eq!(
-        mistakes(&file("[decide]\nignorance = \"10/20/2\"\nbounds.timeout = [1, 15]\n")),
-        ["my.toml:2: decide.ignorance: found \"10/20/2\", wanted a setting within decide.bounds: 1–60/1–15/1–10 | \
-          change decide.ignorance or decide.bounds.timeout"]
     );
 }
 

@@ -23,6 +23,25 @@ pub struct ClusterArgs {
     all_contexts: bool,
 }
 
+/// The flags by which namespaces are chosen, as kubectl has them.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct NamespaceArgs {
+    /// The namespace [default: the one that the context names]
+    #[arg(short, long, value_name = "NS")]
+    namespace: Option<String>,
+    /// All namespaces
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    all_namespaces: bool,
+}
+
+impl NamespaceArgs {
+    /// The namespace that is meant in a cluster; `None`: all of them.
+    pub fn of(&self, cluster: &Cluster) -> Option<String> {
+        let named = || self.namespace.clone().unwrap_or_else(|| cluster.namespace.clone());
+        (!self.all_namespaces).then(named)
+    }
+}
+
 /// A cluster to speak to. Nothing has been asked of it yet.
 #[derive(Clone)]
 pub struct Cluster {

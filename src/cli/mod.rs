@@ -19,7 +19,7 @@ mod replay;
 mod sim;
 mod version;
 
-pub use cluster::{Cluster, ClusterArgs, block_on};
+pub use cluster::{Cluster, ClusterArgs, NamespaceArgs, block_on};
 pub use configuration::ConfigArgs;
 pub use console::Console;
 pub use exit::Exit;

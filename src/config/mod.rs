@@ -17,7 +17,6 @@ pub use mistake::{Mistake, Mistakes, Place};
 pub use read::wanted;
 
 use crate::policy::{Bounds, Mode};
-use crate::probe::Settings;
 use crate::units::{Name, PerPodYear, Span};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -106,8 +105,6 @@ pub struct Decide {
     pub check_price: f64,
     /// The same for exec.
     pub exec_check_price: f64,
-    /// The setting for a workload of which nothing is known yet; within the bounds.
-    pub ignorance: Settings,
     /// The least and the most of each number; within [`Bounds::FENCE`].
     pub bounds: Bounds,
 }
@@ -117,6 +114,8 @@ pub struct Decide {
 pub struct Plan {
     /// How long the daemon only watches after its start.
     pub warm_up: Span,
+    /// Own rollouts under way in the cluster.
+    pub rollouts_in_flight: u32,
     /// Own rollouts in the cluster within an hour.
     pub rollouts_per_hour: u32,
     /// Own rollouts in the cluster within a day.

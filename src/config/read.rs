@@ -4,7 +4,6 @@ use super::layers::{Found, Layers};
 use super::mistake::{Mistake, Mistakes};
 use super::{Cluster, Config, Decide, Defaults, Format, Http, Level, Log, Observe, Plan, Store, Verify};
 use crate::policy::{Bounds, Mode};
-use crate::probe::Settings;
 use crate::units::{Name, PerPodYear, Span, parse_span};
 use figment::value::Value;
 use std::collections::BTreeMap;
@@ -64,6 +63,7 @@ impl Reader {
             decide: self.decide(),
             plan: Plan {
                 warm_up: self.span("plan.warm-up", Span::ZERO..=DAY),
+                rollouts_in_flight: self.count("plan.rollouts-in-flight", 0..=100),
                 rollouts_per_hour: self.count("plan.rollouts-per-hour", 0..=1000),
                 rollouts_per_day: self.count("plan.rollouts-per-day", 0..=10_000),
                 rollouts_per_workload_week: self.count("plan.rollouts-per-workload-week", 0..=100),
@@ -121,8 +121,6 @@ impl Reader {
             false_restart_price: self.span("decide.false-restart-price", SECOND..=Span::HOUR).as_secs_f64(),
             check_price: self.number("decide.check-price", 0.0..=10_000.0),
             exec_check_price: self.number("decide.exec-check-price", 0.0..=10_000.0),
-            ignorance: self
-                .text("decide.ignorance", "a probe setting P/T/K in whole seconds", |t| t.parse::<Settings>().ok()),
             bounds: Bounds {
                 period: self.bounds("decide.bounds.period", Bounds::FENCE.period),
                 timeout: self.bounds("decide.bounds.timeout", Bounds::FENCE.timeout),
@@ -140,17 +138,6 @@ impl Reader {
         if scrape_timeout >= scrape_interval {
             let wanted = format!("less than observe.scrape-interval ({scrape_interval})");
             self.clash(["observe.scrape-timeout", "observe.scrape-interval"], &wanted);
-        }
-        if !config.decide.bounds.contain(config.decide.ignorance) {
-            let Bounds { period, timeout, threshold } = config.decide.bounds;
-            let wanted = format!(
-                "a setting within decide.bounds: {}–{}/{}–{}/{}–{}",
-                period.0, period.1, timeout.0, timeout.1, threshold.0, threshold.1
-            );
-            self.clash(
-                ["decide.ignorance", "decide.bounds.timeout", "decide.bounds.period", "decide.bounds.threshold"],
-                &wanted,
-            );
         }
     }
 
