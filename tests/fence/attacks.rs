@@ -319,6 +319,47 @@ async fn of_a_deployment_that_may_be_tuned_everything_but_its_numbers_is_refused
     assert_eq!(essence(daemon.get(&deployment("open", "web")).await), before, "nothing was written");
 }
 
+/// Steps too small to be risky, so that nothing but the bound itself stands in their way.
+#[tokio::test]
+#[ignore = "needs a control plane"]
+async fn one_step_beyond_a_bound_is_refused_for_the_bound_alone() {
+    let f = shop("edge", AUTO, |web| {
+        web.pointer_mut(LIVENESS).unwrap().as_object_mut().unwrap().extend([
+            ("periodSeconds".to_owned(), json!(60)),
+            ("timeoutSeconds".to_owned(), json!(30)),
+            ("failureThreshold".to_owned(), json!(10)),
+        ]);
+        web["spec"]["template"]["spec"]["initContainers"][0]["livenessProbe"] =
+            json!({"tcpSocket": {"port": 1}, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 2});
+    });
+    let d = deployment("edge", "web");
+    let bounds = By::Fence("out of bounds: period 1 to 60, timeout 1 to 30, threshold 1 to 10");
+    let number = |field: &str, n: i64| replace(&d, &format!("{LIVENESS}/{field}"), json!(n));
+    let to_one = replace(&d, "/spec/template/spec/initContainers/0/livenessProbe/failureThreshold", json!(1));
+    let cases = vec![
+        ("a period of 61", number("periodSeconds", 61), bounds),
+        ("a timeout of 31", number("timeoutSeconds", 31), bounds),
+        ("a threshold of 11", number("failureThreshold", 11), bounds),
+        ("a liveness threshold from 2 to 1", to_one, By::Fence("a liveness threshold is never set to 1")),
+    ];
+    all_refused(&f.client(&f.daemon), cases).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a control plane"]
+async fn a_number_that_was_out_of_bounds_before_may_stay_and_come_within() {
+    let f = shop("far-out", AUTO, |web| {
+        web.pointer_mut(LIVENESS).unwrap()["periodSeconds"] = json!(90);
+        web.pointer_mut(LIVENESS).unwrap()["failureThreshold"] = json!(1);
+        web.pointer_mut(LIVENESS).unwrap()["timeoutSeconds"] = json!(20);
+    });
+    let daemon = f.client(&f.daemon);
+    for (field, n) in [("timeoutSeconds", 25), ("periodSeconds", 60)] {
+        let number = replace(&deployment("far-out", "web"), &format!("{LIVENESS}/{field}"), json!(n));
+        daemon.send(&number).await.object();
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs a control plane"]
 async fn the_integers_of_probes_that_are_there_pass() {
