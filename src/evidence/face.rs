@@ -1,7 +1,7 @@
 //! The facts as they come in.
 
 use super::pods::{Life, PodState};
-use super::restart::{self, COMPANY, Cause, Company, Failing, RESTARTS, RestartRecord, Signs};
+use super::restart::{self, COMPANY, Cause, Company, Failing, RESTARTS, RestartRecord, Signs, distance};
 use super::seen::Seen;
 use super::table::{Edge, OUTAGE_SECONDS};
 use super::watch::{PodProbe, Said};
@@ -290,6 +290,47 @@ impl Evidence {
         }
     }
 
+    /// The scrape after a restart shows failures enough for the probe to have done it, where nothing else told why.
+    fn explain(&mut self, at: Timestamp, index: usize, probe: usize) {
+        let (uid, container) = (self.pods[index].uid, self.probes[probe].id.container.clone());
+        let Some(settings) = self.pods[index].find(&container, ProbeKind::Liveness).map(|p| p.settings) else { return };
+        let unexplained = |r: &RestartRecord| {
+            r.pod == uid
+                && r.container == container
+                && at.since(r.at) <= LATE_EVENT
+                && matches!(r.cause, Cause::Unknown | Cause::Exit)
+        };
+        let Some(i) = self.restarts.iter().rposition(unexplained) else { return };
+        self.restarts[i].cause = Cause::LivenessKill;
+        self.restarts[i].confidence = 0.7;
+        self.restarts[i].settings = Some(settings);
+        self.restarts[i].company = self.company_of(&self.restarts[i], probe);
+        self.share(i);
+        self.weigh();
+    }
+
+    /// A kill and those of other replicas within five minutes before it keep each other company.
+    fn share(&mut self, index: usize) {
+        let (at, pod, container) = {
+            let r = &self.restarts[index];
+            (r.at, r.pod, r.container.clone())
+        };
+        let mut shared = false;
+        for other in &mut self.restarts {
+            if other.cause == Cause::LivenessKill
+                && other.pod != pod
+                && other.container == container
+                && distance(at, other.at) <= COMPANY
+            {
+                other.company = Company::Shared;
+                shared = true;
+            }
+        }
+        if shared {
+            self.restarts[index].company = Company::Shared;
+        }
+    }
+
     fn record(
         &mut self,
         at: Timestamp,
@@ -324,16 +365,6 @@ impl Evidence {
             && let Some(probe) = probe
         {
             record.company = self.company_of(&record, probe);
-            for other in &mut self.restarts {
-                if other.cause == Cause::LivenessKill
-                    && other.pod != uid
-                    && other.container == *container
-                    && at.since(other.at) <= COMPANY
-                {
-                    other.company = Company::Shared;
-                    record.company = Company::Shared;
-                }
-            }
             if failing != Failing::Slow {
                 self.probes[probe].refused_by_kill(at, failing);
             }
@@ -351,6 +382,9 @@ impl Evidence {
             }
         }
         self.restarts.push(record);
+        if cause == Cause::LivenessKill {
+            self.share(self.restarts.len() - 1);
+        }
         self.weigh();
     }
 
@@ -455,6 +489,9 @@ impl Evidence {
 
     fn loud(&mut self, at: Timestamp, index: usize, probe: usize, present: bool, said: &Said) {
         let uid = self.pods[index].uid;
+        if said.gave_up && self.probes[probe].id.kind == ProbeKind::Liveness {
+            self.explain(at, index, probe);
+        }
         if said.ended.iter().any(Option::is_some) && !self.sick_now(at, index, probe) {
             let seen = &mut self.probes[probe];
             let epoch = if present { &mut seen.this } else { &mut seen.past };

@@ -91,12 +91,18 @@ pub struct Coverage {
 
 /// How long a new pod may be unread before it counts as unseen.
 const NEW: Span = Span::MINUTE;
+/// After so long without any fact everything is stale.
+const SILENCE: Span = Span::from_nanos(600 * 1_000_000_000);
 /// The distance of scrapes that is taken for granted until it is known.
 const USUAL_INTERVAL: Span = Span::from_nanos(15 * 1_000_000_000);
 
 impl Evidence {
     /// How many of a probe's replicas are seen at `now`.
     pub fn coverage(&self, id: &ProbeId, now: Timestamp) -> Coverage {
+        // Staleness is counted by the clock of the facts: who asks ahead of them has missed nothing yet. Only when nothing
+        // at all is heard any more is it counted from the asking.
+        let heard = self.calendar.until.unwrap_or(now);
+        let clock = if now.since(heard) > SILENCE { now } else { heard.min(now) };
         let interval = self.seen(id).and_then(super::Seen::interval).unwrap_or(USUAL_INTERVAL);
         let patience = interval * 3 + Span::SECOND * 5;
         let mut c = Coverage::default();
@@ -107,7 +113,7 @@ impl Evidence {
             c.pods += 1;
             if let Some(at) = probe.sampled_at() {
                 c.sampled += 1;
-                c.fresh += u32::from(now.since(at) <= patience && probe.missed <= 3);
+                c.fresh += u32::from(clock.since(at) <= patience && probe.missed <= 3);
             }
         }
         c

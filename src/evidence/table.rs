@@ -109,6 +109,16 @@ pub(super) fn half_hour(at: Timestamp) -> i64 {
 }
 
 impl Table {
+    /// A table with these intervals and clusters, for tests of the arithmetic.
+    #[cfg(test)]
+    pub(crate) fn of(extents: &[(f32, f32, f32)], clusters: &[(f32, f32)]) -> Self {
+        Table {
+            extents: extents.iter().map(|&(lo, hi, count)| Extent { lo, hi, count }).collect(),
+            clusters: clusters.iter().map(|&(lo, count)| Cluster { lo, count }).collect(),
+            open: None,
+        }
+    }
+
     /// The intervals with their counts, sorted.
     pub fn extents(&self) -> &[Extent] {
         &self.extents

@@ -49,6 +49,8 @@ pub(super) struct Said {
     pub(super) reset: bool,
     /// Something exceeded, failed or ended.
     pub(super) loud: bool,
+    /// The container's life ended in it, after failures enough for the probe to have ended it.
+    pub(super) gave_up: bool,
     /// Runs that ended and recovered, by edge.
     pub(super) ended: [Option<(f32, f32)>; 5],
     /// A check was slower than a second.
@@ -90,8 +92,9 @@ pub(super) struct PodProbe {
     class: Option<(Timestamp, Failing)>,
     /// Failures of open runs of which nothing told the class.
     untold: bool,
-    /// The kubelet gave up at this moment: failures until then belong to the kill.
-    given_up: Option<Timestamp>,
+    /// The container's life ended at this moment, after so many failures in a row as were known then: failures until
+    /// then belong to its end.
+    given_up: Option<(Timestamp, u32)>,
     /// When it last answered slower than a second, or failed.
     pub(super) slow_at: Option<Timestamp>,
     /// When a check was last refused (or failed untold).
@@ -181,12 +184,14 @@ impl PodProbe {
 
     fn loud(&mut self, at: Timestamp, from: Timestamp, checks: u32, failed: u32, above: [u32; 4], credit: f64) -> Said {
         let mut said = Said { credit, loud: true, ..Said::default() };
-        if self.given_up.take_if(|t| *t >= from).is_some() {
-            // The failures in it led to a restart that is recorded as such.
+        if let Some((ended, known)) = self.given_up.take()
+            && ended >= from
+        {
+            // The failures in it led to a restart that is recorded as such; perhaps only now it is seen that they did.
+            said.gave_up = known.saturating_add(failed) >= self.settings.threshold() && failed > 0;
             self.forget_runs();
             return said;
         }
-        self.given_up = None;
         let (slow, fast, told) = self.split(at, failed);
         self.failed_in_a_row = if failed == checks { self.failed_in_a_row.saturating_add(failed) } else { failed };
         let visible = Edge::visible(self.settings.timeout());
@@ -311,8 +316,9 @@ impl PodProbe {
     /// The container's life ended: nothing that its runs would have become is known, and what the next scrape still
     /// brings of it is not evidence.
     pub(super) fn life_ended(&mut self, at: Timestamp) {
+        let known = self.failed_in_a_row;
         self.forget_runs();
-        self.given_up = Some(at);
+        self.given_up = Some((at, known));
     }
 
     pub(super) fn forget_runs(&mut self) {

@@ -39,6 +39,24 @@ fn a_week_without_a_slow_check_leaves_little_to_fear() {
 }
 
 #[test]
+fn counts_in_buckets_become_the_rates_of_the_worked_example() {
+    let table = crate::evidence::Table::of(
+        &[(1.0, 2.5, 40.0), (2.5, 5.0, 8.0), (5.0, 10.0, 1.0)],
+        &[(1.0, 9.0), (2.5, 4.0), (5.0, 1.0)],
+    );
+    let data = Data { edge: Edge::One, tables: [Some((&table, 1.0)), None], killed: &[], exposure: 35.0 / 365.0 };
+    let (t, _) = fit(&data, |u| PRIOR_RATE * u.powf(-PRIOR_FALL), &GRID_OF_ALPHA.ln_prior);
+    assert_eq!((t.start(), t.count(), t.clusters()), (2.5, 9.0, 5.0));
+    assert!((t.rate() - 96.6056).abs() < 5.1e-5, "{}", t.rate());
+    near(t.alpha(), 3.0432);
+    assert!((t.survival(10.0) - 0.017929).abs() < 5.1e-7, "{}", t.survival(10.0));
+    assert!((t.survival(24.0) - 0.001449).abs() < 5.1e-7, "{}", t.survival(24.0));
+    for (a, r) in [(10.0, 1.7320), (14.0, 0.6757), (20.0, 0.2419), (24.0, 0.1399), (30.0, 0.0694)] {
+        near(t.rate() * t.survival(a), r);
+    }
+}
+
+#[test]
 fn restarts_are_weighed_by_company() {
     let c = 0.05;
     near(weight(1.0, (0.5 + 0.5 * c) / c, 8.0), 0.5676);

@@ -1,0 +1,194 @@
+//! A handful of pods and a scrape every 15 s, played straight into evidence: what a test says of each check is what the
+//! counters, events and statuses then tell.
+#![allow(dead_code, reason = "each test binary uses some of them")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::fixtures::liveness;
+use probe_tuner::decide::{Judgement, Prices, judge};
+use probe_tuner::evidence::Evidence;
+use probe_tuner::memory::Memory;
+use probe_tuner::observation::{Counters, EDGES, FailureClass, Sample};
+use probe_tuner::probe::ProbeKind;
+use probe_tuner::units::{Name, Span, Timestamp, Uid};
+use probe_tuner::workload::{Container, Ended, Pod, Workload};
+
+/// What a check got.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Answer {
+    /// Healthy, after so many seconds; beyond the timeout it is a timeout.
+    After(f64),
+    /// Refused at once.
+    Refused,
+}
+
+pub struct Replica {
+    pub uid: Uid,
+    pub counters: Counters,
+    failed: u32,
+    restarts: u32,
+    since: Timestamp,
+    last_end: Option<Ended>,
+}
+
+/// See the module.
+pub struct Stage {
+    pub evidence: Evidence,
+    pub workload: Workload,
+    pub memory: Memory,
+    pub now: Timestamp,
+    pub replicas: Vec<Replica>,
+    /// Whether events come.
+    pub events: bool,
+    next: u128,
+}
+
+/// The node of a replica.
+pub fn node(i: usize) -> Name {
+    Name::from(format!("node-{}", i % 3))
+}
+
+impl Stage {
+    /// The pods of a workload, all started and ready, on a Monday at midnight.
+    pub fn of(workload: Workload) -> Self {
+        let now = Timestamp::from_seconds(4 * 86_400);
+        let mut stage = Stage {
+            evidence: Evidence::new(),
+            memory: Memory::default(),
+            now,
+            replicas: Vec::new(),
+            events: true,
+            next: 1,
+            workload,
+        };
+        stage.evidence.workload(now, &stage.workload);
+        stage.renew();
+        stage
+    }
+
+    fn renew(&mut self) {
+        for _ in 0..self.workload.replicas {
+            let uid = Uid::from_bits(self.next << 64);
+            self.next += 1;
+            let since = self.now;
+            let counters = Counters::default();
+            self.replicas.push(Replica { uid, counters, failed: 0, restarts: 0, since, last_end: None });
+            self.tell(self.replicas.len() - 1);
+        }
+    }
+
+    /// Tells of a replica as it is.
+    pub fn tell(&mut self, i: usize) {
+        let pod = pod_of(self, i);
+        self.evidence.pod(self.now, &pod);
+    }
+
+    /// The container of a replica ends by itself: with code and reason as its status has them.
+    pub fn exit(&mut self, i: usize, code: i32, reason: &str) {
+        let r = &mut self.replicas[i];
+        r.restarts += 1;
+        r.failed = 0;
+        r.last_end = Some(Ended { code, reason: reason.into(), started: Some(r.since), finished: Some(self.now) });
+        r.since = self.now;
+        self.tell(i);
+    }
+
+    /// The owner rolls out a new version: new pods, at whatever numbers the workload now has.
+    pub fn rollout(&mut self) {
+        self.workload.version += 1;
+        self.workload.generation += 1;
+        self.evidence.workload(self.now, &self.workload);
+        let old: Vec<Uid> = self.replicas.drain(..).map(|r| r.uid).collect();
+        self.now = self.now + Span::SECOND;
+        old.into_iter().for_each(|uid| self.evidence.pod_gone(self.now, uid));
+        self.renew();
+    }
+
+    /// Plays on; `answer(replica, seconds since the call)` says what each check gets.
+    pub fn play(&mut self, span: Span, answer: impl Fn(usize, i64) -> Answer) {
+        let settings = self.workload.probe(&liveness()).unwrap().settings;
+        let begin = self.now;
+        for second in 1..=span.floor_seconds() {
+            self.now = begin + Span::from_seconds(second);
+            for i in 0..self.replicas.len() {
+                if (second + 2 * i as i64) % i64::from(settings.period()) == 0 {
+                    self.check(i, answer(i, second));
+                }
+                if second % 15 == 0 {
+                    let r = &self.replicas[i];
+                    let sample = Sample { pod: r.uid, probe: liveness(), counters: r.counters };
+                    self.evidence.sample(self.now, &sample);
+                }
+            }
+        }
+    }
+
+    fn check(&mut self, i: usize, answer: Answer) {
+        let settings = self.workload.probe(&liveness()).unwrap().settings;
+        let (now, events) = (self.now, self.events);
+        let r = &mut self.replicas[i];
+        let class = match answer {
+            Answer::After(s) if s <= f64::from(settings.timeout()) => {
+                r.failed = 0;
+                r.counters.successful += 1;
+                r.counters.count += 1;
+                for (n, edge) in r.counters.buckets.iter_mut().zip(EDGES) {
+                    *n += u64::from(s <= edge);
+                }
+                return;
+            }
+            Answer::After(_) => FailureClass::Slow,
+            Answer::Refused => FailureClass::Fast,
+        };
+        r.counters.failed += 1;
+        r.failed += 1;
+        let (uid, kill) = (r.uid, r.failed >= settings.threshold());
+        if events {
+            self.evidence.unhealthy(now, uid, &"app".into(), ProbeKind::Liveness, class, 1);
+        }
+        if kill {
+            if events {
+                self.evidence.killing(now, uid, &"app".into(), ProbeKind::Liveness);
+            }
+            self.exit(i, 137, "Error");
+        }
+    }
+
+    /// The judgement of the liveness probe now.
+    pub fn judge(&self) -> Judgement {
+        self.judge_at(self.now)
+    }
+
+    /// The same at another moment.
+    pub fn judge_at(&self, now: Timestamp) -> Judgement {
+        let all = judge(&self.evidence, &self.workload, &self.memory, &Prices::default(), now);
+        all.into_iter().find(|j| j.probe == liveness()).unwrap()
+    }
+}
+
+/// A replica as its status has it.
+pub fn pod_of(s: &Stage, i: usize) -> Pod {
+    let r = &s.replicas[i];
+    Pod {
+        uid: r.uid,
+        name: Name::from(format!("web-{}", r.uid.bits() >> 64)),
+        workload: s.workload.uid,
+        node: Some(node(i)),
+        probes: s.workload.probes.clone(),
+        containers: vec![Container {
+            name: "app".into(),
+            running_since: Some(r.since),
+            ready: true,
+            started: true,
+            restarts: r.restarts,
+            last_end: r.last_end.clone(),
+        }],
+        terminating: false,
+        created: r.since,
+        ready: true,
+    }
+}
+
+/// Everything is answered in 5 ms.
+pub fn well(_: usize, _: i64) -> Answer {
+    Answer::After(0.004)
+}
