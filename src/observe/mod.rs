@@ -344,21 +344,23 @@ impl Tasks {
     }
 
     fn take(&self, index: &mut Index, update: Update, now: Timestamp) -> Made {
-        let facts = |()| Made::default();
         match update {
-            Update::Spaces(index::List::Begin) => facts(index.spaces_begin()),
-            Update::Spaces(index::List::Done) => index.spaces_done(),
-            Update::SpaceIs { name, uid, annotations } => index.space_is(&name, uid.as_deref(), &annotations, now),
-            Update::SpaceGone(name) => index.space_gone(&name),
-            Update::NodeIs(name, node) => facts(index.node_is(name, node)),
-            Update::NodesAre(names) => facts(index.nodes_are(&names)),
-            Update::NodeGone(name) => facts(index.node_gone(&name)),
+            Update::Spaces(index::List::Begin) => index.spaces_begin(),
+            Update::Spaces(index::List::Done) => return index.spaces_done(),
+            Update::SpaceIs { name, uid, annotations } => {
+                return index.space_is(&name, uid.as_deref(), &annotations, now);
+            }
+            Update::SpaceGone(name) => return index.space_gone(&name),
+            Update::NodeIs(name, node) => index.node_is(name, node),
+            Update::NodesAre(names) => index.nodes_are(&names),
+            Update::NodeGone(name) => index.node_gone(&name),
             // News of watches that were stopped meanwhile are of another time.
             Update::Inside { name, epoch, news } if self.inside.get(&name).is_some_and(|(e, _)| *e == epoch) => {
-                index.news(&name, news, now)
+                return index.news(&name, news, now);
             }
-            Update::Inside { .. } | Update::Broken { .. } => Made::default(),
+            Update::Inside { .. } | Update::Broken { .. } => {}
         }
+        Made::default()
     }
 
     /// A task is over: as it should be only when it was stopped by us.
