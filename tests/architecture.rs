@@ -67,6 +67,7 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
             "plan",
             "engine",
             "sim",
+            "record",
             "crd",
             "annotations",
             "objects",
