@@ -119,7 +119,8 @@ impl Calendar {
     }
 
     /// Sums bins that overlap `[from, to)`: minutes where they are still kept for all of it, else hours; a bin that
-    /// overlaps in part counts with that part of its time, and with its restarts if it begins inside.
+    /// overlaps in part counts with that part of its time, and with its restarts if it begins inside: the restarts that
+    /// led to a change lie in the bin of the change, and must not be lost to the time before it.
     pub(super) fn tally(&self, from: Timestamp, to: Timestamp) -> Tally {
         let (ring, width) = if minute(from) >= self.minutes.oldest() && !self.minutes.bins.is_empty() {
             (&self.minutes, Span::MINUTE)
@@ -140,7 +141,7 @@ impl Calendar {
             }
             tally.pod_time += Span::round_from_secs_f64(f64::from(bin.pod_seconds) * overlap);
             tally.unready += Span::round_from_secs_f64(f64::from(bin.unready_seconds) * overlap);
-            if overlap >= 0.5 {
+            if start >= from {
                 tally.probe_restarts += u32::from(bin.probe_restarts);
                 tally.other_restarts += u32::from(bin.other_restarts);
             }
@@ -159,4 +160,31 @@ fn minute(at: Timestamp) -> i64 {
 
 fn hour(at: Timestamp) -> i64 {
     at.nanos().div_euclid(Span::HOUR.nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_restarts_that_led_to_a_change_count_as_before_it_however_late_one_asks() {
+        let at = |minutes: i64| Timestamp::from_seconds(60 * minutes);
+        let mut calendar = Calendar::default();
+        // Two hours of five pods, two restarts in the minutes before a change at 02:06, none after it.
+        for minute in 0..=126 {
+            calendar.advance(at(minute), 5, 0);
+        }
+        calendar.restart(at(124), true);
+        calendar.restart(at(125), true);
+        let change = at(126);
+        for later in [20, 45, 90, 300, 1200] {
+            let mut asked = calendar.clone();
+            for minute in 127..=126 + later {
+                asked.advance(at(minute), 5, 0);
+            }
+            let before = asked.tally(change - Span::MINUTE * later, change);
+            let after = asked.tally(change + Span::MINUTE * 2, at(126 + later));
+            assert_eq!((before.probe_restarts, after.probe_restarts), (2, 0), "{later} min later");
+        }
+    }
 }
