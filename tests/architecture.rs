@@ -68,6 +68,7 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
             "engine",
             "sim",
             "record",
+            "replay",
             "crd",
             "annotations",
             "objects",
@@ -84,8 +85,10 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
 ];
 
 /// What a room may not do although a rule says so: file, rule, reason. One that is no longer needed fails the test.
-const EXCEPTIONS: &[(&str, &str, &str)] =
-    &[("src/observe/page.rs", "longer than 600 lines", "one parser with the cases it was attacked with")];
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("src/observe/page.rs", "longer than 600 lines", "one parser with the cases it was attacked with"),
+    ("src/evidence/face.rs", "longer than 600 lines", "its cases stand below it; they may move out"),
+];
 
 /// The longest file. Where one passes it, it asks to be two.
 const LONGEST_FILE: usize = 600;

@@ -41,7 +41,7 @@ pub(super) fn choose(case: &Case<'_>, liveness: Option<Settings>) -> Choice {
             && case.permitted(*s)
             && case.rate(*s) <= REMOVALS
             && !(tighter && (shared || case.calm == 0))
-            && !(looser && !over)
+            && (!looser || over)
     };
     let all = grid::readiness(case.probe.handler, &case.permission().bounds);
     let best = all

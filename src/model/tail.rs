@@ -119,13 +119,13 @@ impl Tail {
         if y <= self.start {
             return Moments { mean: 1.0, square: 1.0 };
         }
-        let grid = &GRID_OF_ALPHA.alpha;
+        let (grid, posterior) = (&GRID_OF_ALPHA.alpha[self.from..self.to], &self.posterior[self.from..self.to]);
         let (ratio, temper) = ((y / self.start).ln(), (-(y - self.start) / TEMPER).exp());
         let mut m = Moments::default();
-        for i in self.from..self.to {
-            let s = (-grid[i] * ratio).exp() * temper;
-            m.mean += self.posterior[i] * s;
-            m.square += self.posterior[i] * s * s;
+        for (alpha, p) in grid.iter().zip(posterior) {
+            let s = (-alpha * ratio).exp() * temper;
+            m.mean += p * s;
+            m.square += p * s * s;
         }
         m
     }
