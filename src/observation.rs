@@ -150,6 +150,12 @@ pub enum Fact {
         /// The record.
         memory: Box<crate::memory::Memory>,
     },
+    /// An earlier life wrote something down for this workload that cannot be read: a change may be under way that nobody
+    /// understands any more, so the workload is left alone as it stands.
+    Illegible {
+        /// The workload.
+        workload: Uid,
+    },
     /// Evidence that an earlier life wrote down, in the format of `evidence`.
     RememberedEvidence {
         /// The workload.

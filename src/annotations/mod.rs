@@ -8,10 +8,10 @@
 //! Both edges read with the same eyes: `observe` when an object changes, `act` once more on the fresh object just before
 //! a patch. The keys and their meaning stand in the reference on annotations.
 
-mod paused;
+mod pause;
 mod window;
 
-pub use paused::Paused;
+pub use pause::{MOST_NAMES, Pause, is_namespace};
 
 use crate::policy::{Bounds, Mode, Permission, Unreadable};
 use crate::probe::ProbeKind;

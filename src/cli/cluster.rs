@@ -49,8 +49,10 @@ pub struct Cluster {
     pub context: String,
     /// The namespace that the context names, or `default`.
     pub namespace: String,
-    /// The client.
+    /// The client. It repeats no request by itself: nobody knows whether one that timed out was done.
     pub client: Client,
+    /// The authorities that it believes, in DER.
+    pub roots: Vec<Vec<u8>>,
     server: String,
 }
 
@@ -136,12 +138,13 @@ impl ClusterArgs {
         config.connect_timeout = Some(CONNECT_WITHIN);
         // kube would repeat any request after a 503 or 504, and of those nobody knows whether they were done.
         config.default_retry = false;
+        let roots = config.root_cert.clone().unwrap_or_default();
         let (namespace, server) = (config.default_namespace.clone(), config.cluster_url.to_string());
         let client = Client::try_from(config).map_err(|error| {
             let problem = Problem::new(format!("{}: context {name:?} cannot be used", self.place())).because(&error);
             Failure::unreadable([problem.hint("mend its user's credentials")])
         })?;
-        Ok(Cluster { context: name, namespace, client, server })
+        Ok(Cluster { context: name, namespace, client, roots, server })
     }
 
     fn kubeconfig(&self) -> Result<Kubeconfig, Failure> {

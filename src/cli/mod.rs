@@ -14,8 +14,10 @@ mod demo;
 mod exit;
 mod failure;
 mod pause;
+mod recommend;
 pub mod recommendation;
 mod replay;
+mod run;
 mod sim;
 mod version;
 
@@ -49,6 +51,10 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon: watch, decide, and change what owners allow
+    Run(run::Args),
+    /// Look once and say which numbers each probe should have; writes nothing
+    Recommend(recommend::Args),
     /// Play policies on recorded traces: false restarts, time unready, time to find a hang or a crash
     Replay(replay::Args),
     /// Watch a day of a simulated cluster, with and without probe-tuner; needs no cluster
@@ -68,6 +74,8 @@ enum Command {
 impl Command {
     fn run(&self, console: &mut Console<'_>) -> Result<Exit, Failure> {
         match self {
+            Command::Run(args) => run::run(args, console),
+            Command::Recommend(args) => recommend::run(args, console),
             Command::Replay(args) => replay::run(args, console),
             Command::Demo(args) => demo::run(args, console),
             Command::Sim(args) => sim::run(args, console),

@@ -2,7 +2,8 @@
 
 use super::cluster::{Cluster, ClusterArgs, block_on};
 use super::{Console, Exit, Failure, Problem};
-use crate::store::pause::{self, Pause, is_namespace};
+use crate::annotations::{Pause, is_namespace};
+use crate::store::pause;
 use crate::units::Name;
 use std::collections::BTreeSet;
 use std::time::Duration;

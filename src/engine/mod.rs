@@ -87,6 +87,7 @@ pub struct Engine {
 struct Remembered {
     memory: Option<Memory>,
     evidence: Option<Evidence>,
+    illegible: bool,
 }
 
 /// Where a pod belongs.
@@ -175,6 +176,10 @@ impl Engine {
                 Some(e) => e.memory = *memory,
                 None => self.recall(workload).memory = Some(*memory),
             },
+            Fact::Illegible { workload } => match self.workloads.get_mut(&workload) {
+                Some(e) => e.set_aside(),
+                None => self.recall(workload).illegible = true,
+            },
             Fact::RememberedEvidence { workload, bytes } => match Evidence::decode(&bytes) {
                 Ok(evidence) => match self.workloads.get_mut(&workload) {
                     Some(e) => e.evidence = evidence,
@@ -236,6 +241,11 @@ impl Engine {
         self.workloads.values().map(View::of)
     }
 
+    /// Where every workload stands, for metrics.
+    pub fn stands(&self) -> impl Iterator<Item = (Phase, crate::reason::Reason)> + '_ {
+        self.workloads.values().map(View::stand)
+    }
+
     /// The numbers that wait for the owner's next rollout of this workload, judged anew at `now`: empty when it should
     /// keep what it has, or may not ride.
     pub fn riding(&self, workload: Uid, now: Timestamp) -> Vec<(ProbeId, Settings)> {
@@ -288,7 +298,7 @@ impl Engine {
             self.dropped += 1;
             return;
         }
-        let Remembered { memory, evidence } = self.remembered.remove(&w.uid).unwrap_or_default();
+        let Remembered { memory, evidence, illegible } = self.remembered.remove(&w.uid).unwrap_or_default();
         let mut e = Entry {
             evidence: evidence.unwrap_or_else(Evidence::new),
             memory: memory.unwrap_or_default(),
@@ -303,6 +313,9 @@ impl Engine {
             workload: w.clone(),
         };
         let uid = w.uid;
+        if illegible {
+            e.set_aside();
+        }
         e.declared(at, w, &self.rules);
         self.workloads.insert(uid, e);
     }
@@ -380,6 +393,12 @@ impl Entry {
             judgements: &self.judgements,
             revert: self.revert.as_deref(),
         }
+    }
+
+    /// Takes the present numbers for somebody else's: left alone until a person changes them.
+    fn set_aside(&mut self) {
+        self.memory = Memory { contested: self.workload.settings(), ..Memory::default() };
+        self.news = true;
     }
 
     /// The workload as it is declared now.

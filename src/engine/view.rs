@@ -86,6 +86,12 @@ pub struct View {
 }
 
 impl View {
+    /// Where it stands and why, without the words.
+    pub(super) fn stand(e: &Entry) -> (Phase, Reason) {
+        let (phase, reason, _) = stand(e);
+        (phase, reason)
+    }
+
     pub(super) fn of(e: &Entry) -> View {
         let (phase, reason, message) = stand(e);
         View {

@@ -5,7 +5,7 @@
 
 use super::event::Counts;
 use super::{Notice, Subject};
-use crate::annotations::{Annotations, Defaults, PREFIX, Paused, Rules, message};
+use crate::annotations::{Annotations, Defaults, PREFIX, Pause, Rules, message};
 use crate::objects::Owner;
 use crate::observation::Fact;
 use crate::policy::Mode;
@@ -98,7 +98,7 @@ pub(super) struct Index {
     defaults: Defaults,
     scope: Scope,
     excluded: BTreeSet<Name>,
-    paused: Paused,
+    paused: Pause,
     spaces: BTreeMap<Name, Space>,
     nodes: BTreeMap<Name, Node>,
 }
@@ -146,7 +146,7 @@ impl Index {
     pub(super) fn new(defaults: Defaults, scope: Scope, excluded: BTreeSet<Name>) -> Self {
         // Until the Lease has been read nobody knows that nothing is paused.
         let (spaces, nodes) = (BTreeMap::new(), BTreeMap::new());
-        Index { defaults, scope, excluded, paused: Paused::Everywhere, spaces, nodes }
+        Index { defaults, scope, excluded, paused: Pause::Everywhere, spaces, nodes }
     }
 
     /// A list of namespaces begins.
@@ -197,7 +197,7 @@ impl Index {
         if space.watched && !watched {
             made.facts.extend(space.forget());
         } else if watched && changed {
-            let (defaults, paused) = (&self.defaults, self.paused.stops(name));
+            let (defaults, paused) = (&self.defaults, self.paused.covers(name));
             for entry in space.workloads.values_mut() {
                 entry.rules = Rules::read(defaults, &space.notes, &entry.declared.notes);
                 made.facts.extend(entry.allow(now, paused));
@@ -224,7 +224,7 @@ impl Index {
     }
 
     /// The word of the Lease has changed.
-    pub(super) fn pause(&mut self, paused: Paused, now: Timestamp) -> Vec<Fact> {
+    pub(super) fn pause(&mut self, paused: Pause, now: Timestamp) -> Vec<Fact> {
         self.paused = paused;
         self.allow_all(now, |_| true)
     }
@@ -237,7 +237,7 @@ impl Index {
     fn allow_all(&mut self, now: Timestamp, which: impl Fn(&Entry) -> bool) -> Vec<Fact> {
         let mut facts = Vec::new();
         for (name, space) in &mut self.spaces {
-            let paused = self.paused.stops(name);
+            let paused = self.paused.covers(name);
             for entry in space.workloads.values_mut().filter(|e| which(e)) {
                 facts.extend(entry.allow(now, paused));
             }
@@ -250,7 +250,7 @@ impl Index {
         let Some(space) = self.spaces.get_mut(name).filter(|s| s.watched) else { return Made::default() };
         let facts = match news {
             News::WorkloadIs(declared) => {
-                return space.workload_is(*declared, &self.defaults, now, self.paused.stops(name));
+                return space.workload_is(*declared, &self.defaults, now, self.paused.covers(name));
             }
             News::Workload(kind, List::Begin) => {
                 space.workloads.iter_mut().filter(|((k, _), _)| *k == kind).for_each(|(_, e)| e.seen = false);

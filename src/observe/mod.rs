@@ -21,7 +21,7 @@ mod watch;
 pub use index::Scope;
 pub use scrape::{ScrapeError, Scraping, Trust};
 
-use crate::annotations::{Defaults, Paused};
+use crate::annotations::{Defaults, Pause};
 use crate::observation::{Fact, Observation};
 use crate::units::{Name, Timestamp};
 use crate::workload::Address;
@@ -57,7 +57,7 @@ pub struct Settings {
     /// What holds where owners say nothing.
     pub defaults: Defaults,
     /// The word of the Lease, as `store::pause` follows it.
-    pub paused: signal::Receiver<Paused>,
+    pub paused: signal::Receiver<Pause>,
     /// How kubelets are read; `None`: not at all.
     pub scraping: Option<Scraping>,
     /// How often `metrics.k8s.io` is read; `None`: not at all.

@@ -7,6 +7,10 @@
 //! The one lawful clock of the program is here.
 
 pub mod clock;
+mod brake;
+pub mod daemon;
+pub mod recommend;
+mod writer;
 pub mod arena;
 pub mod demo;
 mod drive;

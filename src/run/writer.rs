@@ -12,7 +12,7 @@ use crate::engine::View;
 use crate::observation::{Fact, Observation};
 use crate::reason::Reason;
 use crate::store::evidence::Shards;
-use crate::store::pause::Pause;
+use crate::store::pause;
 use crate::store::tunings::Tunings;
 use crate::telemetry::{Event, Metrics};
 use crate::units::{Timestamp, Uid};
@@ -21,7 +21,7 @@ use kube::Client;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// Pause between two views that nothing hastens: five writes a second at most. The first fill of 10,000 workloads takes
@@ -60,8 +60,8 @@ pub(super) struct Writer {
     pub patience: Patience,
     pub actor: Actor,
     pub shards: Shards,
+    pub namespace: String,
     pub clock: Clock,
-    pub pause: watch::Receiver<Pause>,
     pub metrics: Arc<Metrics>,
     pub facts: mpsc::Sender<Observation>,
 }
@@ -104,7 +104,10 @@ impl Writer {
             let outcome = match state.waiting.remove(&change.workload) {
                 Some(view) => match self.view(state, &view).await {
                     Ok(()) => self.change(state, &change).await,
-                    Err(why) => Outcome::Withheld { reason: Reason::Refused, why: format!("it could not be written down first: {why}").into() },
+                    Err(why) => Outcome::Withheld {
+                        reason: Reason::Refused,
+                        why: format!("it could not be written down first: {why}").into(),
+                    },
                 },
                 None => self.change(state, &change).await,
             };
@@ -114,7 +117,9 @@ impl Writer {
     }
 
     async fn change(&mut self, state: &mut State, change: &Change) -> Outcome {
-        let paused = self.pause.borrow().covers(&change.address.namespace);
+        // Read afresh: a person may have pulled the brake since the turn. What cannot be read counts as pulled.
+        let brake = pause::read(&self.client, &self.namespace).await;
+        let paused = brake.map_or(true, |pause| pause.covers(&change.address.namespace));
         let done = self.actor.apply(change, self.clock.now(), paused).await;
         if done.clinging {
             state.cling(change.workload, change.address.clone());
@@ -150,14 +155,20 @@ impl Writer {
     async fn evidence(&mut self, shard: usize, entries: Vec<(Uid, Vec<u8>)>) {
         let Some(write) = self.shards.request(shard, entries) else { return };
         if write.left_out > 0 {
-            tracing::warn!(shard, workloads = write.left_out, "evidence beyond 512 KiB in one ConfigMap is not kept over a restart");
+            tracing::warn!(
+                shard,
+                workloads = write.left_out,
+                "evidence beyond 512 KiB in one ConfigMap is not kept over a restart"
+            );
         }
         match self.send(&write.call).await {
             Ok(()) => {
                 self.shards.wrote(&write);
                 self.metrics.emit(&Event::Stored { objects: 1, bytes: u64::try_from(write.bytes).unwrap_or(u64::MAX) });
             }
-            Err(failure) => tracing::warn!(shard, kind = failure.kind(), why = %failure, "evidence could not be written; its next turn tries again"),
+            Err(failure) => {
+                tracing::warn!(shard, kind = failure.kind(), why = %failure, "evidence could not be written; its next turn tries again")
+            }
         }
     }
 

@@ -4,75 +4,24 @@
 //! cannot be read, and a Lease that cannot be read, stop everything; an absent annotation stops nothing. Without a Lease
 //! there is nothing to read: nobody has paused anything yet, since `pause` makes it.
 
-use crate::units::Name;
+use crate::annotations::Pause;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
-use std::collections::BTreeSet;
 
 /// The Lease's name.
 pub const LEASE: &str = "probe-tuner";
 /// The annotation's key.
 pub const KEY: &str = "probe-tuner.io/paused";
-/// Most namespaces that are listed by name: then `*` is meant.
-pub const MOST_NAMES: usize = 1_000;
 /// Who writes.
 const MANAGER: &str = "probe-tuner";
 /// How often a write is tried again after somebody else's came between.
 const TRIES: u32 = 10;
 
-/// Where writes are stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pause {
-    /// In these namespaces; often in none.
-    In(BTreeSet<Name>),
-    /// Everywhere.
-    Everywhere,
-    /// Everywhere, because what is written cannot be read: this is what was found.
-    Unreadable(String),
-}
-
-impl Pause {
-    /// Nothing is stopped.
-    pub const NOWHERE: Pause = Pause::In(BTreeSet::new());
-
-    /// What a Lease says.
-    pub fn of(lease: &Lease) -> Pause {
-        Pause::parse(lease.metadata.annotations.as_ref().and_then(|a| a.get(KEY)).map(String::as_str))
-    }
-
-    /// What an annotation says: `*`, or names parted by commas.
-    pub fn parse(value: Option<&str>) -> Pause {
-        let Some(value) = value else { return Pause::NOWHERE };
-        if value.trim() == "*" {
-            return Pause::Everywhere;
-        }
-        let names: BTreeSet<Name> = value.split(',').map(|name| name.trim().into()).collect();
-        if names.len() <= MOST_NAMES && names.iter().all(|name| is_namespace(name)) {
-            Pause::In(names)
-        } else {
-            Pause::Unreadable(value.chars().take(128).collect())
-        }
-    }
-
-    /// Whether writes are stopped in a namespace.
-    pub fn covers(&self, namespace: &str) -> bool {
-        match self {
-            Pause::In(names) => names.iter().any(|name| **name == *namespace),
-            Pause::Everywhere | Pause::Unreadable(_) => true,
-        }
-    }
-
-    /// As the annotation is written; `None`: no annotation.
-    fn value(&self) -> Option<String> {
-        match self {
-            Pause::In(names) if names.is_empty() => None,
-            Pause::In(names) => Some(names.iter().map(|n| &**n).collect::<Vec<_>>().join(",")),
-            Pause::Everywhere => Some("*".to_owned()),
-            Pause::Unreadable(found) => Some(found.clone()),
-        }
-    }
+/// What a Lease says.
+pub fn of(lease: &Lease) -> Pause {
+    Pause::parse(lease.metadata.annotations.as_ref().and_then(|a| a.get(KEY)).map(String::as_str))
 }
 
 /// Reads the brake. An absent Lease stops nothing; for any error the caller must take everything to be stopped.
@@ -81,7 +30,7 @@ impl Pause {
 /// Those of the API server.
 pub async fn read(client: &Client, namespace: &str) -> Result<Pause, kube::Error> {
     let lease = Api::<Lease>::namespaced(client.clone(), namespace).get_opt(LEASE).await?;
-    Ok(lease.map_or(Pause::NOWHERE, |lease| Pause::of(&lease)))
+    Ok(lease.map_or(Pause::NOWHERE, |lease| of(&lease)))
 }
 
 /// Changes the brake, and gives what it was and what it is. `to` may be asked several times, when somebody else writes
@@ -99,7 +48,7 @@ pub async fn change(
     loop {
         tries += 1;
         let lease = leases.get_opt(LEASE).await?;
-        let was = lease.as_ref().map_or(Pause::NOWHERE, Pause::of);
+        let was = lease.as_ref().map_or(Pause::NOWHERE, of);
         let Some(is) = to(&was).filter(|is| *is != was) else { return Ok((was.clone(), was)) };
         let value = is.value();
         let done = match lease.map(|lease| lease.metadata.resource_version) {
@@ -120,42 +69,6 @@ pub async fn change(
             Ok(_) => return Ok((was, is)),
             Err(kube::Error::Api(status)) if status.code == 409 && tries < TRIES => {}
             Err(error) => return Err(error),
-        }
-    }
-}
-
-/// A name as Kubernetes takes it for a namespace.
-pub fn is_namespace(name: &str) -> bool {
-    (1..=63).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_absent_annotation_stops_nothing() {
-        assert_eq!(Pause::of(&Lease::default()), Pause::NOWHERE);
-        assert!(!Pause::NOWHERE.covers("shop"));
-    }
-
-    #[test]
-    fn a_star_stops_everything_and_names_stop_themselves() {
-        assert!(Pause::parse(Some("*")).covers("shop"));
-        let named = Pause::parse(Some("shop, till"));
-        assert!(named.covers("shop") && named.covers("till") && !named.covers("shopping"));
-        assert_eq!(named.value().as_deref(), Some("shop,till"));
-    }
-
-    #[test]
-    fn what_cannot_be_read_stops_everything() {
-        for value in ["", ",", "shop,", "Shop", "shop till", "*,shop", "shop;till", "-shop"] {
-            let pause = Pause::parse(Some(value));
-            assert_eq!(pause, Pause::Unreadable(value.to_owned()));
-            assert!(pause.covers("anything"), "{value:?}");
         }
     }
 }

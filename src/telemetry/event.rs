@@ -249,6 +249,7 @@ pub(super) const fn fact_kind(fact: &Fact) -> &'static str {
         Fact::Outcome { .. } => "outcome",
         Fact::Fence { .. } => "fence",
         Fact::Records { .. } => "records",
+        Fact::Illegible { .. } => "illegible",
         Fact::Remembered { .. } => "remembered",
         Fact::RememberedEvidence { .. } => "remembered_evidence",
     }

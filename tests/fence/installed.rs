@@ -45,6 +45,8 @@ const OWN_RIGHTS: &str = "
     get /configmaps probe-tuner-evidence-NN
     patch /configmaps probe-tuner-evidence-NN
     get coordination.k8s.io/leases probe-tuner
+    list coordination.k8s.io/leases probe-tuner
+    watch coordination.k8s.io/leases probe-tuner
 ";
 
 fn lines(text: &str) -> BTreeSet<String> {

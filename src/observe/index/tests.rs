@@ -8,7 +8,7 @@ use serde_json::json;
 
 fn index() -> Index {
     let mut index = Index::new(Defaults::default(), Scope::OptedIn, BTreeSet::from(["probe-tuner".into()]));
-    index.pause(Paused::NOWHERE, Timestamp::EPOCH);
+    index.pause(Pause::NOWHERE, Timestamp::EPOCH);
     index
 }
 
@@ -152,7 +152,7 @@ fn what_owners_and_the_brake_say_is_told_when_it_changes() {
     assert_eq!(told(&opt(&mut index, &[("mode", "auto")])), [""; 0]);
     assert_eq!(told(&opt(&mut index, &[("mode", "recommend")])), ["workload 1 gen 1 recommend false"]);
     let pause = |index: &mut Index, text: &str| {
-        told(&Made { facts: index.pause(Paused::read(Some(text)), Timestamp::EPOCH), notices: vec![] })
+        told(&Made { facts: index.pause(Pause::parse(Some(text)), Timestamp::EPOCH), notices: vec![] })
     };
     assert_eq!(pause(&mut index, "bank"), [""; 0]);
     assert_eq!(pause(&mut index, "shop"), ["workload 1 gen 1 recommend true"]);

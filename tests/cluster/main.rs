@@ -1,0 +1,9 @@
+//! The loop against a real control plane with real kubelets: each promise to the people who run clusters, a sentence.
+#![expect(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod harness;
+mod owners;
+mod story;
