@@ -1,7 +1,7 @@
 //! The life of one change: intended, patched, watched, ended. Each step is derived from what the workload declares and
 //! what was answered, so that a daemon that was killed between any two of them goes on where it was.
 
-use super::{Entry, Rules};
+use super::{Ended, Entry, Rules};
 use crate::change::{Intent, Outcome, Past, Stage, Step, Verdict};
 use crate::memory::{InFlight, PAST_KEPT};
 use crate::plan::DEGRADED_AFTER;
@@ -92,12 +92,12 @@ impl Entry {
         if flight.change.intent == Intent::Revert {
             let taken_back = steps.into_iter().map(|s| Step { probe: s.probe, from: s.to, to: s.from }).collect();
             self.memory.reverts += 1;
-            self.remember(Past {
-                at: before.unwrap_or(now),
-                steps: taken_back,
-                intent: Intent::Tune,
-                verdict: Verdict::Reverted,
-            });
+            let (id, why) = (flight.change.id, flight.change.message.clone());
+            self.remember(
+                id,
+                Past { at: before.unwrap_or(now), steps: taken_back, intent: Intent::Tune, verdict: Verdict::Reverted },
+                Some(why),
+            );
         } else {
             for s in steps {
                 if !self.memory.owners.iter().any(|(id, _)| *id == s.probe) {
@@ -134,14 +134,21 @@ impl Entry {
 
     fn end(&mut self, verdict: Verdict, now: Timestamp) {
         let Some(InFlight { change, applied, .. }) = self.memory.in_flight.take() else { return };
-        self.remember(Past { at: applied.unwrap_or(now), steps: change.steps, intent: change.intent, verdict });
+        let note = self.note.clone();
+        self.remember(
+            change.id,
+            Past { at: applied.unwrap_or(now), steps: change.steps, intent: change.intent, verdict },
+            note,
+        );
         self.memory.rested_since = Some(now);
         self.revert = None;
         self.news = true;
         self.urgent = true;
     }
 
-    fn remember(&mut self, past: Past) {
+    fn remember(&mut self, change: u64, past: Past, note: Option<String>) {
+        let (workload, address) = (self.workload.uid, self.workload.address.clone());
+        self.ended.push(Ended { workload, address, change, past: past.clone(), note });
         self.memory.past.push(past);
         let excess = self.memory.past.len().saturating_sub(PAST_KEPT);
         self.memory.past.drain(..excess);

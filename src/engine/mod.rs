@@ -17,7 +17,7 @@ mod view;
 
 pub use view::{Phase, View};
 
-use crate::change::Change;
+use crate::change::{Change, Past};
 use crate::decide::{self, Judgement, Prices, Urgency};
 use crate::evidence::Evidence;
 use crate::memory::{InFlight, Memory};
@@ -27,7 +27,7 @@ use crate::policy::Mode;
 use crate::probe::Settings;
 use crate::units::{Name, Span, Timestamp, Uid};
 use crate::verify::{self, Terms};
-use crate::workload::{Pod, ProbeId, Workload};
+use crate::workload::{Address, Pod, ProbeId, Workload};
 use std::collections::BTreeMap;
 
 /// Everything about the engine that is configured.
@@ -68,6 +68,23 @@ pub struct Turn {
     pub changes: Vec<Change>,
     /// Workloads whose view may have changed since the last turn.
     pub news: Vec<Uid>,
+    /// Changes that have ended since the last turn, to be announced.
+    pub ended: Vec<Ended>,
+}
+
+/// A change that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Whose.
+    pub workload: Uid,
+    /// Where.
+    pub address: Address,
+    /// `Change::id`; of a change that was taken back, that of the way back.
+    pub change: u64,
+    /// What it was and how it ended.
+    pub past: Past,
+    /// What a person should know besides: why it was taken back or refused, how to undo it.
+    pub note: Option<String>,
 }
 
 /// The state of the loop.
@@ -110,6 +127,7 @@ struct Entry {
     revert: Option<String>,
     gate: Gate,
     note: Option<String>,
+    ended: Vec<Ended>,
     gone: bool,
 }
 
@@ -213,7 +231,8 @@ impl Engine {
         }
         let news =
             self.workloads.iter_mut().filter_map(|(uid, e)| std::mem::take(&mut e.news).then_some(*uid)).collect();
-        Turn { changes, news }
+        let ended = self.workloads.values_mut().flat_map(|e| std::mem::take(&mut e.ended)).collect();
+        Turn { changes, news, ended }
     }
 
     /// Lets go of the workloads that are gone; call it after the news of a turn were written.
@@ -309,6 +328,7 @@ impl Engine {
             revert: None,
             gate: Gate::Nothing,
             note: None,
+            ended: Vec::new(),
             gone: false,
             workload: w.clone(),
         };

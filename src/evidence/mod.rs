@@ -116,7 +116,7 @@ impl Evidence {
 
     /// What happened from `from` until `to`; hours older than two days are forgotten, and so are missing in it.
     pub fn tally(&self, from: Timestamp, to: Timestamp) -> Tally {
-        self.calendar.tally(from, to)
+        self.calendar.tally(from, to, &self.restarts)
     }
 
     /// When the workload was first seen.

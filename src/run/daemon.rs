@@ -3,10 +3,10 @@
 //! One task owns the engine and never waits for the API server. It takes a turn only while the writer has room for what
 //! the turn may bring; otherwise facts wait in their bounded channel and the watches are read slower.
 
-use super::brake;
 use super::clock::Clock;
 use super::writer::{Work, Writer};
-use crate::act::{self, Actor, Fence};
+use super::{brake, tell};
+use crate::act::{self, Actor, Announcer, Fence};
 use crate::annotations::{Defaults, Pause};
 use crate::api::{self, Door, Pages, Pulse, Readiness};
 use crate::cluster::Patience;
@@ -14,12 +14,12 @@ use crate::config::Config;
 use crate::decide::Prices;
 use crate::engine::{Engine, Rules};
 use crate::observation::{Fact, Observation};
-use crate::observe::{self, Notice, Scope, Scraping, Trust};
+use crate::observe::{self, Scope, Scraping, Trust};
 use crate::plan::Limits;
 use crate::store::evidence::{self, SHARDS, Shards, shard};
 use crate::store::tunings;
 use crate::telemetry::{Event, Lost, Metrics};
-use crate::units::Span;
+use crate::units::{Name, Span};
 use crate::verify::Terms;
 use crate::workload::Address;
 use kube::Client;
@@ -95,12 +95,12 @@ pub fn rules(config: &Config) -> Rules {
         prices: prices(config),
         limits: Limits {
             warm_up: config.plan.warm_up,
+            in_flight: count(config.plan.rollouts_in_flight),
             per_hour: count(config.plan.rollouts_per_hour),
             per_day: count(config.plan.rollouts_per_day),
             per_week: count(config.plan.rollouts_per_workload_week),
             cooldown: config.plan.cooldown,
             storm_cooldown: config.plan.storm_cooldown,
-            ..Limits::default()
         },
         terms: Terms {
             watch_for: config.verify.watch,
@@ -209,7 +209,13 @@ pub async fn run(
         usage_every: Some(std_duration(config.observe.usage_interval)),
     };
     let mut observer = observe::start(client.clone(), observing, Arc::new(move || tick.now()), facts.clone(), notices);
-    tasks.spawn(hear(noticed, metrics.clone()));
+    let tick = clock.clone();
+    let (announcer, crier) = act::announcer(client.clone(), patience, instance(), Arc::new(move || tick.now()));
+    tasks.spawn(async move {
+        crier.await;
+        "announcements"
+    });
+    tasks.spawn(tell::hear(noticed, metrics.clone(), announcer.clone()));
 
     let own = (config.cluster.namespace.clone(), "probe-tuner".into());
     let actor = Actor::new(client.clone(), act::Settings { own, defaults: defaults(&config), limits: patience });
@@ -223,6 +229,7 @@ pub async fn run(
         namespace: config.cluster.namespace.to_string(),
         clock: clock.clone(),
         metrics: metrics.clone(),
+        announcer: announcer.clone(),
         facts: facts.clone(),
     };
     let writing = tokio::spawn(writer.run(jobs));
@@ -268,7 +275,7 @@ pub async fn run(
                 if observer.progress.borrow().full {
                     readiness.caches_are_full();
                 }
-                turn(&mut engine, &work, &metrics, &clock);
+                turn(&mut engine, &work, &metrics, &announcer, &clock);
                 put_by(&engine, &mut shards, &work, &clock, false);
                 let lost = engine.dropped();
                 if lost > dropped {
@@ -292,14 +299,22 @@ pub async fn run(
     ended
 }
 
+/// Who says it, in Events: the pod's name, which Kubernetes makes the host's.
+fn instance() -> Name {
+    std::env::var("HOSTNAME").ok().filter(|n| !n.is_empty()).unwrap_or_else(|| "probe-tuner".into()).into()
+}
+
 /// Takes a turn, if the writer has room for what it may bring.
-fn turn(engine: &mut Engine, work: &mpsc::Sender<Work>, metrics: &Metrics, clock: &Clock) {
+fn turn(engine: &mut Engine, work: &mpsc::Sender<Work>, metrics: &Metrics, announcer: &Announcer, clock: &Clock) {
     let Ok(place) = work.try_reserve() else { return };
     let begin = Instant::now();
     let turn = engine.turn(clock.now());
     let views: Vec<_> = turn.news.iter().filter_map(|uid| engine.view(*uid)).collect();
     for view in &views {
         metrics.emit(&Event::Decided(view));
+    }
+    for ended in &turn.ended {
+        tell::ended(metrics, announcer, ended);
     }
     metrics.stand(engine.stands());
     metrics.emit(&Event::Turned { took: begin.elapsed(), changes: turn.changes.len(), news: views.len() });
@@ -422,30 +437,4 @@ async fn recall(
             }
         }
     }
-}
-
-/// Tells notices to the log and the metrics.
-async fn hear(mut noticed: mpsc::Receiver<Notice>, metrics: Arc<Metrics>) -> &'static str {
-    while let Some(notice) = noticed.recv().await {
-        match notice {
-            Notice::Annotation { subject, message } => {
-                tracing::warn!(
-                    kind = subject.kind,
-                    namespace = subject.namespace.as_deref(),
-                    name = &*subject.name,
-                    "{message}"
-                );
-            }
-            Notice::Scraped { node, took, bytes, result } => match &result {
-                Ok((samples, _)) => metrics.emit(&Event::Scraped { node: &node, took, bytes, result: Ok(*samples) }),
-                Err((kind, why)) => {
-                    metrics.emit(&Event::Scraped { node: &node, took, bytes, result: Err((kind, why)) })
-                }
-            },
-            Notice::WatchBroken { resource, why } => metrics.emit(&Event::WatchBroken { resource, why: &why }),
-            Notice::UsageMissing { kind, why } => tracing::warn!(kind, %why, "usage is unknown"),
-            Notice::UsageBack => tracing::info!("usage is known again"),
-        }
-    }
-    "notices"
 }

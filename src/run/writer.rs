@@ -5,7 +5,8 @@
 //! withheld. One task and one queue, so nothing of ours ever races with itself.
 
 use super::clock::Clock;
-use crate::act::Actor;
+use super::tell;
+use crate::act::{Actor, Announcer};
 use crate::change::{Change, Outcome};
 use crate::cluster::{Call, Failure, Patience};
 use crate::engine::View;
@@ -63,6 +64,7 @@ pub(super) struct Writer {
     pub namespace: String,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
+    pub announcer: Announcer,
     pub facts: mpsc::Sender<Observation>,
 }
 
@@ -111,7 +113,7 @@ impl Writer {
                 },
                 None => self.change(state, &change).await,
             };
-            self.metrics.emit(&Event::Acted { change: &change, outcome: &outcome });
+            tell::tried(&self.metrics, &self.announcer, &change, &outcome);
             self.tell(Fact::Outcome { workload: change.workload, change: change.id, outcome }).await;
         }
     }

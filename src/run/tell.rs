@@ -1,0 +1,108 @@
+//! Says what happened where people look: the log, the metrics page, and Events on the objects concerned.
+
+use crate::act::{Announcement, Announcer, Regarding};
+use crate::change::{Change, Intent, Outcome, Step, Verdict};
+use crate::engine::Ended;
+use crate::observe::Notice;
+use crate::telemetry::{Event, Lost, Metrics};
+use crate::units::Uid;
+use crate::workload::Address;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Tells what the observing tasks notice, for as long as they do.
+pub(super) async fn hear(
+    mut noticed: mpsc::Receiver<Notice>,
+    metrics: Arc<Metrics>,
+    announcer: Announcer,
+) -> &'static str {
+    while let Some(notice) = noticed.recv().await {
+        match notice {
+            Notice::Annotation { subject, message } => {
+                let namespace = subject.namespace.as_deref().unwrap_or_default();
+                tracing::warn!(kind = subject.kind, namespace, name = &*subject.name, "{message}");
+                let api_version = if subject.kind == "Namespace" { "v1" } else { "apps/v1" };
+                let regarding = Regarding {
+                    api_version,
+                    kind: subject.kind,
+                    namespace: subject.namespace,
+                    name: subject.name,
+                    uid: subject.uid,
+                };
+                announcer.announce(Announcement {
+                    regarding,
+                    warning: true,
+                    reason: "AnnotationUnreadable",
+                    note: message,
+                });
+            }
+            Notice::Scraped { node, took, bytes, result } => match &result {
+                Ok((samples, skipped)) => {
+                    metrics.emit(&Event::Scraped { node: &node, took, bytes, result: Ok(*samples) });
+                    let lost = skipped.malformed + skipped.incomplete;
+                    if lost > 0 {
+                        metrics.emit(&Event::Dropped { what: Lost::Series, count: lost });
+                    }
+                }
+                Err((kind, why)) => {
+                    metrics.emit(&Event::Scraped { node: &node, took, bytes, result: Err((kind, why)) })
+                }
+            },
+            Notice::WatchBroken { resource, why } => metrics.emit(&Event::WatchBroken { resource, why: &why }),
+            Notice::UsageMissing { kind, why } => tracing::warn!(kind, %why, "usage is unknown"),
+            Notice::UsageBack => tracing::info!("usage is known again"),
+        }
+    }
+    "notices"
+}
+
+/// Tells what became of a change that was tried.
+pub(super) fn tried(metrics: &Metrics, announcer: &Announcer, change: &Change, outcome: &Outcome) {
+    metrics.emit(&Event::Acted { change, outcome });
+    let (warning, reason, words) = match outcome {
+        Outcome::Applied { .. } if change.intent == Intent::Revert => (true, "ProbesRestored", change.message.clone()),
+        Outcome::Applied { .. } => (false, "ProbesChanged", change.message.clone()),
+        Outcome::Refused { why } => (true, "ChangeRefused", why.to_string()),
+        // A stale plan is made anew; what was withheld is in the report.
+        Outcome::Contested { .. } | Outcome::Gone | Outcome::Unknown { .. } | Outcome::Withheld { .. } => return,
+    };
+    let note = format!("{}: {words}", steps(&change.steps));
+    announcer.announce(Announcement { regarding: regarding(&change.address, change.workload), warning, reason, note });
+}
+
+/// Tells how a change ended.
+pub(super) fn ended(metrics: &Metrics, announcer: &Announcer, ended: &Ended) {
+    let Ended { workload, address, change, past, note } = ended;
+    metrics.emit(&Event::Ended { address, change: *change, verdict: past.verdict });
+    let (warning, reason, words) = match past.verdict {
+        Verdict::Verified if past.intent == Intent::Tune => {
+            (false, "ChangeVerified", "watched to the end, and not worse")
+        }
+        Verdict::Contested => {
+            (true, "ChangeContested", "somebody put other numbers in the place of ours: theirs stand")
+        }
+        Verdict::Abandoned => (true, "ChangeAbandoned", "stopped by a person"),
+        Verdict::Superseded => {
+            (false, "ChangeSuperseded", "another version was rolled out on top: the numbers stay, unjudged")
+        }
+        // Told when the patch that took it back was applied, or when it was refused.
+        Verdict::Verified | Verdict::Reverted | Verdict::Refused => return,
+    };
+    let note = note.as_ref().map_or(String::new(), |n| format!("; {n}"));
+    let note = format!("{}: {words}{note}", steps(&past.steps));
+    announcer.announce(Announcement { regarding: regarding(address, *workload), warning, reason, note });
+}
+
+fn regarding(address: &Address, uid: Uid) -> Regarding {
+    Regarding {
+        api_version: "apps/v1",
+        kind: address.kind.name(),
+        namespace: Some(address.namespace.clone()),
+        name: address.name.clone(),
+        uid: uid.to_string().into(),
+    }
+}
+
+fn steps(steps: &[Step]) -> String {
+    steps.iter().map(|s| format!("{} {} -> {}", s.probe, s.from, s.to)).collect::<Vec<_>>().join(", ")
+}
