@@ -6,7 +6,7 @@
 #[path = "support/scripted.rs"]
 mod scripted;
 
-use probe_tuner::annotations::{Defaults, Paused};
+use probe_tuner::annotations::{Defaults, Pause};
 use probe_tuner::observation::{Fact, Observation};
 use probe_tuner::observe::{self, Notice, Scope, Scraping, Settings, Trust};
 use probe_tuner::units::Timestamp;
@@ -166,7 +166,7 @@ fn scraping(trust: &[u8]) -> Scraping {
 async fn look(server: &Server, scraping: Option<Scraping>) -> (Vec<Fact>, Vec<Notice>) {
     let (facts, mut told) = mpsc::channel::<Observation>(1_000);
     let (notices, mut noticed) = mpsc::channel(1_000);
-    let (_brake, paused) = watch::channel(Paused::NOWHERE);
+    let (_brake, paused) = watch::channel(Pause::NOWHERE);
     let settings = Settings {
         namespace: "probe-tuner".into(),
         scope: Scope::OptedIn,
@@ -359,7 +359,7 @@ async fn a_missing_right_to_watch_is_named_with_its_rule() {
     });
     let (facts, mut told) = mpsc::channel::<Observation>(1_000);
     let (notices, mut noticed) = mpsc::channel(1_000);
-    let (_brake, paused) = watch::channel(Paused::NOWHERE);
+    let (_brake, paused) = watch::channel(Pause::NOWHERE);
     let settings = Settings {
         namespace: "probe-tuner".into(),
         scope: Scope::OptedIn,

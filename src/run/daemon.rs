@@ -12,17 +12,19 @@ use crate::api::{self, Door, Pages, Pulse, Readiness};
 use crate::cluster::Patience;
 use crate::config::Config;
 use crate::decide::Prices;
-use crate::engine::{Engine, Rules};
+use crate::engine::{Engine, Phase, Rules};
 use crate::observation::{Fact, Observation};
 use crate::observe::{self, Scope, Scraping, Trust};
 use crate::plan::Limits;
+use crate::reason::Reason;
 use crate::store::evidence::{self, SHARDS, Shards, shard};
 use crate::store::tunings;
 use crate::telemetry::{Event, Lost, Metrics};
-use crate::units::{Name, Span};
+use crate::units::{Name, Span, Uid};
 use crate::verify::Terms;
 use crate::workload::Address;
 use kube::Client;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -248,6 +250,7 @@ pub async fn run(
     let mut turns = interval(TURN_EVERY);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tried: Option<Instant> = None;
+    let mut stood = Stood::new();
     let mut batch = Vec::with_capacity(FACTS_AT_ONCE);
     let mut dropped = 0;
     tokio::pin!(stop);
@@ -275,7 +278,7 @@ pub async fn run(
                 if observer.progress.borrow().full {
                     readiness.caches_are_full();
                 }
-                turn(&mut engine, &work, &metrics, &announcer, &clock);
+                turn(&mut engine, &work, &metrics, &announcer, &clock, &mut stood);
                 put_by(&engine, &mut shards, &work, &clock, false);
                 let lost = engine.dropped();
                 if lost > dropped {
@@ -299,19 +302,35 @@ pub async fn run(
     ended
 }
 
+/// Where each workload stood when it was last told.
+type Stood = BTreeMap<Uid, (Phase, Reason)>;
+
 /// Who says it, in Events: the pod's name, which Kubernetes makes the host's.
 fn instance() -> Name {
     std::env::var("HOSTNAME").ok().filter(|n| !n.is_empty()).unwrap_or_else(|| "probe-tuner".into()).into()
 }
 
 /// Takes a turn, if the writer has room for what it may bring.
-fn turn(engine: &mut Engine, work: &mpsc::Sender<Work>, metrics: &Metrics, announcer: &Announcer, clock: &Clock) {
+fn turn(
+    engine: &mut Engine,
+    work: &mpsc::Sender<Work>,
+    metrics: &Metrics,
+    announcer: &Announcer,
+    clock: &Clock,
+    stood: &mut Stood,
+) {
     let Ok(place) = work.try_reserve() else { return };
     let begin = Instant::now();
     let turn = engine.turn(clock.now());
     let views: Vec<_> = turn.news.iter().filter_map(|uid| engine.view(*uid)).collect();
     for view in &views {
-        metrics.emit(&Event::Decided(view));
+        // Figures move with every scrape; a line is written when it stands elsewhere than before.
+        if stood.insert(view.uid, (view.phase, view.reason)) != Some((view.phase, view.reason)) {
+            metrics.emit(&Event::Decided(view));
+        }
+        if view.gone {
+            stood.remove(&view.uid);
+        }
     }
     for ended in &turn.ended {
         tell::ended(metrics, announcer, ended);
