@@ -170,3 +170,55 @@ fn minute(at: Timestamp) -> i64 {
 fn hour(at: Timestamp) -> i64 {
     at.nanos().div_euclid(Span::HOUR.nanos())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::restart::{Cause, Company, Failing};
+    use super::*;
+    use crate::units::Uid;
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::from_seconds(60 * minutes)
+    }
+
+    fn killed(at: Timestamp) -> RestartRecord {
+        RestartRecord {
+            at,
+            pod: Uid::from_bits(1),
+            pod_name: "web-1".into(),
+            node: None,
+            container: "app".into(),
+            cause: Cause::LivenessKill,
+            confidence: 1.0,
+            settings: None,
+            failing: Failing::Slow,
+            company: Company::Alone,
+            lived: None,
+            weight: 0.06,
+        }
+    }
+
+    #[test]
+    fn the_restarts_that_led_to_a_change_count_as_before_it_however_late_one_asks() {
+        let mut calendar = Calendar::default();
+        // Two hours of five pods, two restarts in the minutes before a change at 02:06, none after it.
+        for minute in 0..=126 {
+            calendar.advance(at(minute), 5, 0);
+        }
+        let records = [killed(at(124)), killed(at(125))];
+        for r in &records {
+            calendar.restart(r.at, true);
+        }
+        let change = at(126);
+        for later in [1, 20, 45, 90, 300, 1200] {
+            let mut asked = calendar.clone();
+            for minute in 127..=126 + later {
+                asked.advance(at(minute), 5, 0);
+            }
+            let before = asked.tally(change - Span::MINUTE * later, change, &records);
+            let after = asked.tally(change + Span::SECOND * 5, at(126 + later), &records);
+            let led = if later == 1 { 1 } else { 2 };
+            assert_eq!((before.probe_restarts, after.probe_restarts), (led, 0), "{later} min later");
+        }
+    }
+}

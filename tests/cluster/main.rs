@@ -5,5 +5,6 @@
 mod support;
 
 mod harness;
+mod missing;
 mod owners;
 mod story;
