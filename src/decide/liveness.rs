@@ -106,9 +106,12 @@ fn storm(case: &Case<'_>) -> Option<Choice> {
     let pods = kills.iter().map(|r| r.pod).collect::<BTreeSet<_>>().len();
     let first = kills.first().map_or(last.at, |r| r.at);
     let what = format!(
-        "liveness {current} restarted {} in {} by timeout",
+        "liveness {current} restarted {} {} by timeout",
         if pods == 1 { format!("the only pod {} times", kills.len()) } else { format!("{pods} pods") },
-        about(last.at.since(first))
+        match last.at.since(first) {
+            within if within < Span::SECOND => "at once".to_owned(),
+            within => format!("in {}", about(within)),
+        }
     );
     let all = grid::liveness(case.probe.handler, &case.permission().bounds);
     let helps = |s: &Settings| s.timeout() > current.timeout() && s.stall_tolerance() + 1 >= current.stall_tolerance();

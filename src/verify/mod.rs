@@ -205,9 +205,15 @@ fn upper_binomial(k: u32, n: u32, p: f64) -> f64 {
     (1.0 - below).max(0.0)
 }
 
-/// Whether the pods were unready for a larger share of their time: half more than before, and by at least half a
-/// percent of it, after at least an eighth of the watch (a single slow check early on is no trend).
+/// Whether the pods were unready for longer: half more than their share before, and besides by at least half a percent of
+/// their time and by [`UNREADY_AT_LEAST`], after at least an eighth of the watch.
 fn longer_unready(c: &Comparison, elapsed: Span, watch_for: Span) -> bool {
-    let share = |t: &Tally| t.unready.as_secs_f64() / t.pod_time.as_secs_f64().max(1.0);
-    elapsed.nanos() >= watch_for.nanos() / 8 && share(&c.after) > 1.5 * share(&c.before) + 0.005
+    let seconds = |s: Span| s.as_secs_f64();
+    let before = seconds(c.before.unready) / seconds(c.before.pod_time).max(1.0);
+    let time = seconds(c.after.pod_time);
+    let excess = seconds(c.after.unready) - 1.5 * before * time;
+    elapsed.nanos() >= watch_for.nanos() / 8 && excess > seconds(UNREADY_AT_LEAST).max(0.005 * time)
 }
+
+/// Less than this is the tail of the pods' own start, or one slow check: no trend.
+const UNREADY_AT_LEAST: Span = Span::from_seconds(30);

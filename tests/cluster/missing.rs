@@ -61,7 +61,10 @@ fn recommend_makes_one_pass_shows_every_probe_and_writes_nothing() {
     let document: Value = serde_json::from_slice(&out.stdout).unwrap();
     let row = &document["recommendations"][0];
     assert_eq!(document["version"], 1);
-    assert_eq!((row["name"].as_str(), row["probe"].as_str(), row["mode"].as_str()), (Some("web"), Some("liveness"), Some("off")));
+    assert_eq!(
+        (row["name"].as_str(), row["probe"].as_str(), row["mode"].as_str()),
+        (Some("web"), Some("liveness"), Some("off"))
+    );
     assert_eq!((row["reason"].as_str(), &row["recommended"]), (Some("THIN_EVIDENCE"), &row["current"]), "{row:#}");
     assert_eq!(get(c, "deployment", "asked", "web").unwrap()["metadata"]["generation"], 1);
     let agent = |e: &super::support::minicluster::AuditEntry| e.user == DAEMON && e.namespace == "asked" && e.writes();
