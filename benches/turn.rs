@@ -1,7 +1,6 @@
 //! One turn over 1,000 and 10,000 workloads of five pods with two probes each, after an hour of scrapes: a turn in
 //! which nothing is due, one in which every workload is judged anew, and the intake of one scrape of all of them. The
 //! reference in the same run is one walk over a sorted map of as many entries.
-#![expect(missing_docs, reason = "a benchmark")]
 #![allow(clippy::unwrap_used, reason = "a benchmark")]
 
 #[path = "../tests/support/fixtures.rs"]
