@@ -10,7 +10,8 @@ use probe_tuner::change::{Change, Intent, Outcome, Step};
 use probe_tuner::cluster::Patience;
 use probe_tuner::probe::ProbeKind;
 use probe_tuner::reason::Reason;
-use probe_tuner::units::{Timestamp, Uid};
+use probe_tuner::run::clock::Clock;
+use probe_tuner::units::Uid;
 use probe_tuner::workload::{Address, ProbeId, WorkloadKind};
 use serde_json::json;
 use tower::ServiceExt;
@@ -76,7 +77,7 @@ async fn a_deployment_that_somebody_changes_between_our_read_and_our_patch_is_no
         c.kubectl(&["patch", "deployment", "web", "-n", "raced", "--type=json", "-p", theirs]);
     })
     .await;
-    let now = Timestamp::from_seconds(jiff::Timestamp::now().as_second());
+    let now = Clock::start().now();
     let done = actor.apply(&change(c, "raced", "web", "10/12/2"), now, false).await;
     assert!(matches!(done.outcome, Outcome::Contested { .. }), "{done:?}");
     assert_eq!(numbers(c, "raced", "web"), "7/1/3");
