@@ -83,7 +83,8 @@ fn opening(seed: u64, paint: Paint, out: &mut dyn Write) -> std::io::Result<()> 
         "{}\n{} workloads, {} pods, {} nodes, a Monday from midnight to midnight, in a few seconds; nothing outside this\n\
          process is touched. Fifteen workloads answer as recordings of real servers did, the others as their kind does.\n\
          The day is played twice on the same events (seed {seed}): once with the probe numbers as the owners wrote them\n\
-         (\"untouched\"), and once, told below, with probe-tuner in mode auto. Numbers are PERIOD/TIMEOUT/THRESHOLD.\n",
+         (\"untouched\"), and once, told below, with probe-tuner in mode auto. Numbers are PERIOD/TIMEOUT/THRESHOLD.\n\
+         So that a day has enough of them, containers truly hang or crash ten times as often as they usually do.\n",
         paint.bold("probe-tuner demo: one day of a simulated cluster"),
         s.workloads,
         s.pods,
