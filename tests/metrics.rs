@@ -45,8 +45,8 @@ fn lived() -> Metrics {
     for event in [
         Event::Observed(&Fact::Fence { holds: true }),
         Event::Dropped { what: Lost::Series, count: 5 },
-        Event::Scraped { node: "n1", took, bytes: 1000, result: Ok(12) },
-        Event::Scraped { node: "n2", took, bytes: 0, result: Err(("timeout", &"no answer in 5s")) },
+        Event::Scraped { node: "n1", took, bytes: 1000, again: false, result: Ok(12) },
+        Event::Scraped { node: "n2", took, bytes: 0, again: false, result: Err(("timeout", &"no answer in 5s")) },
         Event::Turned { took, changes: 1, news: 1 },
         Event::Acted { change: &change, outcome: &outcome },
         Event::Ended { address: &address, change: 7, verdict: Verdict::Verified },

@@ -26,7 +26,7 @@ use crate::workload::Address;
 use kube::Client;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -251,6 +251,7 @@ pub async fn run(
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tried: Option<Instant> = None;
     let mut stood = Stood::new();
+    let last_word = LastWord::default();
     let mut batch = Vec::with_capacity(FACTS_AT_ONCE);
     let mut dropped = 0;
     tokio::pin!(stop);
@@ -273,7 +274,7 @@ pub async fn run(
                 if tried.is_none_or(|t| t.elapsed() >= again) {
                     tried = Some(Instant::now());
                     let on = observer.deployments(FENCE_ON);
-                    tasks.spawn(try_fence(actor.clone(), on, engine.fence(), metrics.clone(), clock.clone(), facts.clone()));
+                    tasks.spawn(try_fence(actor.clone(), on, last_word.clone(), metrics.clone(), clock.clone(), facts.clone()));
                 }
                 if observer.progress.borrow().full {
                     readiness.caches_are_full();
@@ -386,11 +387,14 @@ async fn finish(
     }
 }
 
+/// What the trials of the fence said the last time, so that the same is not told at each of them.
+type LastWord = Arc<Mutex<String>>;
+
 /// Tries the fence and tells the engine.
 async fn try_fence(
     actor: Actor,
     on: Vec<Address>,
-    held: bool,
+    last: LastWord,
     metrics: Arc<Metrics>,
     clock: Clock,
     facts: mpsc::Sender<Observation>,
@@ -400,7 +404,11 @@ async fn try_fence(
         Fence::Open(why) => (false, why.to_string()),
         Fence::Absent => (false, "there is no Deployment to try it on yet".to_owned()),
     };
-    if !(held && holds) {
+    let news = {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *last, why.clone()) != why
+    };
+    if news {
         metrics.emit(&Event::Fence { holds, why: &why });
     }
     facts.send(Observation { at: clock.now(), fact: Fact::Fence { holds } }).await.unwrap_or_default();
@@ -431,6 +439,7 @@ async fn recall(
             }
         }
     }
+    let mut told = None;
     loop {
         match tunings::recall(&client, patience).await {
             Ok(recalled) => {
@@ -446,12 +455,15 @@ async fn recall(
                 return "recall";
             }
             Err(failure) => {
-                let hint = if failure.code() == Some(404) {
-                    "; hint: `kubectl apply -k deploy/manifests` installs the kinds"
-                } else {
-                    ""
+                let hint = match failure.code() {
+                    Some(404) => "; hint: `kubectl apply -k deploy/manifests` installs the kinds",
+                    Some(403) => "; hint: bind ClusterRole probe-tuner-read (list probetunings)",
+                    _ => "",
                 };
-                tracing::error!(kind = failure.kind(), why = %failure, "the ProbeTunings cannot be read: nothing is written before they are{hint}");
+                // Once, not at each try: whoever reads the log must find it, not drown in it.
+                if told.replace(failure.to_string()) != Some(failure.to_string()) {
+                    tracing::error!(kind = failure.kind(), why = %failure, "the ProbeTunings cannot be read: nothing is written before they are{hint}");
+                }
                 sleep(RECALL_AGAIN).await;
             }
         }

@@ -5,10 +5,14 @@ use crate::change::{Change, Intent, Outcome, Step, Verdict};
 use crate::engine::Ended;
 use crate::observe::Notice;
 use crate::telemetry::{Event, Lost, Metrics};
-use crate::units::Uid;
+use crate::units::{Name, Uid};
 use crate::workload::Address;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+
+/// Most nodes whose trouble is remembered; beyond it each scrape that fails is told.
+const MOST_TROUBLED: usize = 5_000;
 
 /// Tells what the observing tasks notice, for as long as they do.
 pub(super) async fn hear(
@@ -16,6 +20,8 @@ pub(super) async fn hear(
     metrics: Arc<Metrics>,
     announcer: Announcer,
 ) -> &'static str {
+    // Nodes that could not be read the last time, and why: one line for each new trouble, not one for each scrape.
+    let mut troubled: BTreeMap<Name, &'static str> = BTreeMap::new();
     while let Some(notice) = noticed.recv().await {
         match notice {
             Notice::Annotation { subject, message } => {
@@ -38,14 +44,19 @@ pub(super) async fn hear(
             }
             Notice::Scraped { node, took, bytes, result } => match &result {
                 Ok((samples, skipped)) => {
-                    metrics.emit(&Event::Scraped { node: &node, took, bytes, result: Ok(*samples) });
+                    troubled.remove(&node);
+                    metrics.emit(&Event::Scraped { node: &node, took, bytes, again: false, result: Ok(*samples) });
                     let lost = skipped.malformed + skipped.incomplete;
                     if lost > 0 {
                         metrics.emit(&Event::Dropped { what: Lost::Series, count: lost });
                     }
                 }
                 Err((kind, why)) => {
-                    metrics.emit(&Event::Scraped { node: &node, took, bytes, result: Err((kind, why)) })
+                    let again = troubled.get(&node) == Some(kind);
+                    if troubled.len() < MOST_TROUBLED || again {
+                        troubled.insert(node.clone(), kind);
+                    }
+                    metrics.emit(&Event::Scraped { node: &node, took, bytes, again, result: Err((kind, why)) });
                 }
             },
             Notice::WatchBroken { resource, why } => metrics.emit(&Event::WatchBroken { resource, why: &why }),

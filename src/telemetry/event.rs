@@ -60,6 +60,8 @@ pub enum Event<'a> {
         took: Duration,
         /// Bytes of its page that arrived.
         bytes: u64,
+        /// It failed in the same way the last time: counted, and told at level `debug` only.
+        again: bool,
         /// Samples of opted-in pods; or the `kind()` of the error, which comes from a closed list, and its words.
         result: Result<usize, (&'static str, &'a dyn Display)>,
     },
@@ -146,7 +148,7 @@ impl Metrics {
                 warn!(what = what.word(), count, "dropped: a bound was reached");
                 self.dropped(*what).inc_by(*count);
             }
-            Event::Scraped { node, took, bytes, result } => {
+            Event::Scraped { node, took, bytes, again, result } => {
                 let took = took.as_secs_f64();
                 let kind = match result {
                     Ok(samples) => {
@@ -154,7 +156,12 @@ impl Metrics {
                         "ok"
                     }
                     Err((kind, why)) => {
-                        warn!(node, took, bytes, kind, why = %why, "kubelet not read; its checks are unknown for this interval");
+                        match again {
+                            true => debug!(node, took, bytes, kind, "kubelet still not read"),
+                            false => {
+                                warn!(node, took, bytes, kind, why = %why, "kubelet not read; its checks are unknown until it is");
+                            }
+                        }
                         kind
                     }
                 };
