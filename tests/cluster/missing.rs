@@ -10,7 +10,7 @@ use std::time::Duration;
 #[test]
 #[ignore = "needs a control plane"]
 fn without_fence_kinds_or_metrics_the_daemon_says_what_is_missing_goes_on_and_writes_nothing() {
-    let c = Minicluster::start(&["--nodes=1", "--backoff-max=3s", "--wipe"]);
+    let c = Minicluster::start(&["--nodes=1", "--backoff-max=3s"]);
     install(&c);
     c.kubectl(&["delete", "validatingadmissionpolicybinding", "probe-tuner-fence-workloads"]);
     c.kubectl(&["delete", "crd", "probetunings.probe-tuner.io"]);
