@@ -48,7 +48,7 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
     ("annotations", Edge, &[]),
     ("objects", Edge, &["annotations"]),
     ("cluster", Edge, &[]),
-    ("store", Edge, &["evidence", "decide", "engine", "crd", "cluster"]),
+    ("store", Edge, &["evidence", "decide", "engine", "crd", "annotations", "cluster"]),
     // Not act: who looks does not touch.
     ("observe", Edge, &["annotations", "objects", "cluster"]),
     // Not observe: it reads afresh.
@@ -81,7 +81,11 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
             "api",
         ],
     ),
-    ("cli", Edge, &["decide", "engine", "sim", "record", "replay", "crd", "store", "config", "telemetry", "run"]),
+    (
+        "cli",
+        Edge,
+        &["decide", "engine", "sim", "record", "replay", "crd", "annotations", "store", "config", "telemetry", "run"],
+    ),
 ];
 
 /// What a room may not do although a rule says so: file, rule, reason. One that is no longer needed fails the test.

@@ -5,9 +5,8 @@ use super::configuration::ConfigArgs;
 use super::recommendation::{self, Form};
 use super::run::failure;
 use super::{Console, Exit, Failure};
-use crate::observe::Scope;
 use crate::run::daemon::Setup;
-use crate::run::recommend::recommend;
+use crate::run::recommend::{Scope, recommend};
 use crate::units::Name;
 use std::time::Duration;
 
