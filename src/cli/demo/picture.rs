@@ -9,6 +9,11 @@ const LEFT: f64 = 48.0;
 const TOP: f64 = 64.0;
 const PLOT: f64 = 180.0;
 
+const UNTOUCHED: &str = "#c9ced6";
+const TUNED: &str = "#1f77b4";
+/// Of workloads that the engine may not change: the same blue, faint.
+const BOUND: &str = "#b5d4ea";
+
 /// Draws it as a file of its own: no script, no font, no other file.
 pub(super) fn draw(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     let (before, after) = (by_hour(&summary.before), by_hour(&summary.after));
@@ -23,15 +28,20 @@ pub(super) fn draw(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
          font-size=\"12\" role=\"img\" aria-label=\"False restarts by hour, untouched and with probe-tuner\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
          <text x=\"{LEFT}\" y=\"24\" font-size=\"15\" font-weight=\"bold\" fill=\"#222\">Healthy containers killed by \
-         their liveness probes, by hour</text>"
+         their liveness probes, by hour of a day</text>"
     )?;
-    let legend = [("#c9ced6", "untouched", &before), ("#1f77b4", "with probe-tuner", &after)];
-    for (x, (colour, name, counts)) in [LEFT, LEFT + 180.0].into_iter().zip(legend) {
-        let sum: usize = counts.iter().sum();
+    let bound = &summary.after.bound;
+    let legend = [
+        (0.0, UNTOUCHED, "untouched", before.iter().sum::<usize>()),
+        (130.0, TUNED, "with probe-tuner", summary.after.free.iter().sum()),
+        (300.0, BOUND, "with probe-tuner, in workloads that it may not change", bound.iter().sum()),
+    ];
+    for (x, colour, name, sum) in legend {
+        let x = LEFT + x;
         writeln!(
             out,
             "<rect x=\"{x}\" y=\"36\" width=\"12\" height=\"12\" fill=\"{colour}\"/>\
-             <text x=\"{}\" y=\"46\" fill=\"#222\">{name}: {sum} in the day</text>",
+             <text x=\"{}\" y=\"46\" fill=\"#222\">{name}: {sum}</text>",
             x + 18.0
         )?;
     }
@@ -46,20 +56,21 @@ pub(super) fn draw(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
             y + 4.0
         )?;
     }
-    for (hour, (&before, &after)) in before.iter().zip(&after).enumerate() {
+    for (hour, ((&before, &after), &bound)) in before.iter().zip(&after).zip(bound).enumerate() {
         let x = LEFT + slot * hour as f64;
-        let mut bar = |offset: f64, colour: &str, count: usize| {
+        let mut bar = |offset: f64, colour: &str, from: usize, to: usize| {
             writeln!(
                 out,
                 "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{colour}\"/>",
                 x + offset * slot,
-                y(count),
+                y(to),
                 slot * 0.38,
-                TOP + PLOT - y(count)
+                y(from) - y(to)
             )
         };
-        bar(0.10, "#c9ced6", before)?;
-        bar(0.50, "#1f77b4", after)?;
+        bar(0.10, UNTOUCHED, 0, before)?;
+        bar(0.50, BOUND, 0, bound)?;
+        bar(0.50, TUNED, bound, after)?;
         if hour % 3 == 0 {
             writeln!(out, "<text x=\"{x:.1}\" y=\"{}\" fill=\"#555\">{hour:02}:00</text>", TOP + PLOT + 18.0)?;
         }
