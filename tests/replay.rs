@@ -3,7 +3,8 @@
 
 use probe_tuner::probe::{Answer, ProbeKind, Prober, Settings, Verdict};
 use probe_tuner::record::{Columns, Load, Row, Trace, read};
-use probe_tuner::replay::{Change, Figures, Kind, Options, Play, Policy, json, replay, table};
+use probe_tuner::replay::{Change, Figures, Kind, Options, Play, Policy, Scrape, json, replay, table};
+use probe_tuner::run::replay::OnTrace;
 use probe_tuner::units::{NANOS, PerPodYear, Span, Timestamp};
 use proptest::prelude::*;
 
@@ -318,6 +319,36 @@ fn the_engine_that_is_not_there_is_skipped_and_the_others_are_played() {
     let text = table(&[("java-gc-step".to_owned(), results)]);
     assert!(text.contains("  kubernetes-default  10/1/3"), "{text}");
     assert!(text.contains("  probe-tuner         not played: "), "{text}");
+}
+
+/// The daemon's engine on a trace.
+fn engine(trace: &Trace, history: &[Trace], options: &Options) -> Figures {
+    let mut engine = OnTrace::new(options);
+    let mut hook = |scrape: &Scrape<'_>| engine.scrape(scrape);
+    replay(trace, history, &[Play::Policy(Policy::ProbeTuner)], options, Some(&mut hook)).remove(0).outcome.unwrap()
+}
+
+#[test]
+fn the_engine_ends_the_false_restarts_of_a_recorded_server_and_says_why() {
+    let trace = shared("gunicorn-sync-diurnal");
+    let options = Options { lasting: Some(Span::DAY), ..Options::default() };
+    let (untouched, tuned) = (fixed(&trace, "10/1/3", &options), engine(&trace, &[], &options));
+    assert!(untouched.false_restarts > 500, "{}", untouched.false_restarts);
+    assert!(tuned.false_restarts * 100 < untouched.false_restarts, "{}", tuned.false_restarts);
+    assert_eq!(tuned.settings[0].settings, settings("10/1/3"));
+    assert!(tuned.settings[1].why.contains("by timeout"), "{:?}", tuned.settings);
+}
+
+#[test]
+fn the_engine_knows_after_a_history_what_it_had_to_learn_without() {
+    let trace = shared("gunicorn-sync-diurnal");
+    let (new, knowing) =
+        (engine(&trace, &[], &Options::default()), engine(&trace, &vec![trace.clone(); 8], &Options::default()));
+    assert!(
+        knowing.settings.get(1).is_some_and(|c| new.settings.get(1).is_none_or(|n| c.at < n.at)),
+        "{:?}",
+        knowing.settings
+    );
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::{Console, Exit, Failure, Problem};
 use crate::probe::Settings;
 use crate::record::{self, Trace};
-use crate::replay::{self, Kind, MOST_PHASES, Options, Play, Policy};
+use crate::replay::{self, Kind, MOST_PHASES, Options, Play, Policy, Scrape};
+use crate::run::replay::OnTrace;
 use crate::units::{PerPodYear, Span, parse_span};
 use clap::{ArgMatches, Command, FromArgMatches};
 use std::fs::File;
@@ -142,7 +143,9 @@ pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let results: Vec<_> = traces
         .into_iter()
         .filter_map(|(path, trace)| {
-            let played = replay::replay(&trace?, &history, &args.plays.order, &options, None);
+            let mut engine = OnTrace::new(&options);
+            let mut hook = |scrape: &Scrape<'_>| engine.scrape(scrape);
+            let played = replay::replay(&trace?, &history, &args.plays.order, &options, Some(&mut hook));
             Some((path.display().to_string(), played))
         })
         .collect();

@@ -94,7 +94,7 @@ pub fn play(stage: &mut Stage<'_>, history: &[Trace], policy: &mut dyn Learn) ->
     steps(stage, start, false, policy)
 }
 
-/// The engine's timeline. Until it is given as a hook there is nothing to play.
+/// The engine's timeline, where there is one to ask.
 pub fn engine(stage: &mut Stage<'_>, history: &[Trace], engine: Option<&mut Hook<'_>>) -> Result<Vec<Change>, String> {
     struct Asked<'a, 'b>(&'a mut Hook<'b>);
     impl Learn for Asked<'_, '_> {
@@ -102,7 +102,7 @@ pub fn engine(stage: &mut Stage<'_>, history: &[Trace], engine: Option<&mut Hook
             (self.0)(scrape)
         }
     }
-    let hook = engine.ok_or("the daemon's engine does not play traces yet")?;
+    let hook = engine.ok_or("no engine was given to ask")?;
     Ok(play(stage, history, &mut Asked(hook)))
 }
 

@@ -10,6 +10,7 @@ pub mod clock;
 mod brake;
 pub mod daemon;
 pub mod recommend;
+pub mod replay;
 mod tell;
 mod writer;
 pub mod arena;
