@@ -81,7 +81,17 @@ fn probe(id: &ProbeId, settings: Settings) -> Vec<Probe> {
 fn workload(id: &ProbeId, settings: Settings, generation: i64, version: u64) -> Workload {
     let address = Address { namespace: "mine".into(), kind: WorkloadKind::Deployment, name: "web".into() };
     let (uid, probes, permission) = (Uid::from_bits(1 << 64), probe(id, settings), allow_all());
-    Workload { uid, address, generation, replicas: 3, version, probes, permission, unpatchable: Vec::new() }
+    Workload {
+        uid,
+        address,
+        generation,
+        replicas: 3,
+        version,
+        probes,
+        permission,
+        sidecars: vec![],
+        unpatchable: vec![],
+    }
 }
 
 fn describe(pod: u128, id: &ProbeId, settings: Settings, since: Timestamp, restarts: u32) -> Pod {

@@ -119,6 +119,8 @@ pub struct Workload {
     pub version: u64,
     /// Its probes, ordered by container and kind.
     pub probes: Vec<Probe>,
+    /// Which of its containers are sidecars: init containers that restart. A template lists them in another place.
+    pub sidecars: Vec<Name>,
     /// What its owners allow: Namespace, annotations and configuration together.
     pub permission: Permission,
     /// What forbids a patch just now; empty when it could be patched.

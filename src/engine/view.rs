@@ -8,7 +8,7 @@ use crate::memory::Memory;
 use crate::plan::{DEGRADED_AFTER, Gate};
 use crate::policy::{Mode, Unreadable};
 use crate::reason::Reason;
-use crate::units::Uid;
+use crate::units::{Name, Uid};
 use crate::workload::Address;
 
 /// Where a workload stands. Derived at each look, never stored.
@@ -73,6 +73,8 @@ pub struct View {
     pub reason: Reason,
     /// Why, in words.
     pub message: String,
+    /// Which of its containers are sidecars.
+    pub sidecars: Vec<Name>,
     /// The judgement of each covered probe.
     pub judgements: Vec<Judgement>,
     /// What must survive a restart of the daemon.
@@ -102,6 +104,7 @@ impl View {
             phase,
             reason,
             message,
+            sidecars: e.workload.sidecars.clone(),
             judgements: e.judgements.clone(),
             memory: e.memory.clone(),
             restarts: e.evidence.restarts().to_vec(),

@@ -9,10 +9,18 @@ use serde_json::Value;
 /// The probes of all containers that the kubelet probes, that is `containers` and the init containers that restart
 /// (sidecars), ordered by container and kind. A probe without a handler or with numbers that Kubernetes refuses is none.
 pub(super) fn probes(spec: &PodSpec) -> Vec<Probe> {
-    let sidecars = spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
-    let mut probes: Vec<Probe> = spec.containers.iter().chain(sidecars).flat_map(of_container).collect();
+    let mut probes: Vec<Probe> = spec.containers.iter().chain(restarting(spec)).flat_map(of_container).collect();
     probes.sort_by(|a, b| a.id.cmp(&b.id));
     probes
+}
+
+/// The names of the sidecars.
+pub(super) fn sidecars(spec: &PodSpec) -> Vec<Name> {
+    restarting(spec).map(|c| Name::from(&*c.name)).collect()
+}
+
+fn restarting(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"))
 }
 
 fn of_container(container: &Container) -> impl Iterator<Item = Probe> {

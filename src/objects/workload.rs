@@ -4,7 +4,7 @@
 //! `kubernetes/kubernetes:pkg/controller/deployment/progress.go` for the condition, and the documents of Argo CD and Flux
 //! for their marks.
 
-use super::template::{probes, version};
+use super::template::{probes, sidecars, version};
 use crate::policy::Permission;
 use crate::units::{Name, Uid};
 use crate::workload::{Address, Unpatchable, Workload, WorkloadKind};
@@ -82,6 +82,7 @@ fn record(
         replicas,
         version: version(template),
         probes: template.spec.as_ref().map(probes).unwrap_or_default(),
+        sidecars: template.spec.as_ref().map(sidecars).unwrap_or_default(),
         permission,
         unpatchable,
     })

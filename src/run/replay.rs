@@ -161,6 +161,7 @@ impl OnTrace {
             version: 1,
             probes: self.probes(),
             permission: self.permission.clone(),
+            sidecars: Vec::new(),
             unpatchable: Vec::new(),
         }
     }

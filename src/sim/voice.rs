@@ -99,6 +99,7 @@ impl Voice {
             unpatchable.push(Unpatchable::Progressing);
         }
         Workload {
+            sidecars: Vec::new(),
             uid: self.uid,
             address: self.address.clone(),
             generation,

@@ -161,6 +161,7 @@ fn status(view: &View, last: Option<&ProbeTuningStatus>, now: Timestamp) -> Resu
         phase,
         reason,
         message,
+        sidecars: _,
         judgements,
         memory,
         restarts,

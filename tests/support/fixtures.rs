@@ -63,6 +63,7 @@ pub fn workload(namespace: &str, name: &str) -> Workload {
             initial_delay: Span::ZERO,
         }],
         permission: allowed(),
+        sidecars: Vec::new(),
         unpatchable: Vec::new(),
     }
 }

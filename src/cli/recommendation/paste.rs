@@ -19,19 +19,22 @@ fn wanted<'a>(views: &'a [&View]) -> impl Iterator<Item = (&'a View, BTreeMap<&'
 const NOTHING: &str = "# nothing to change\n";
 
 /// A strategic merge patch: containers are merged by name, probes keep their handlers.
-fn merge_patch(containers: &BTreeMap<&str, Vec<&Judgement>>) -> serde_json::Value {
-    let list: Vec<serde_json::Value> = containers
-        .iter()
-        .map(|(name, judgements)| {
-            let mut container = serde_json::Map::new();
-            container.insert("name".into(), (*name).into());
-            for j in judgements {
-                container.insert(j.probe.kind.field().into(), numbers(j));
-            }
-            container.into()
-        })
-        .collect();
-    serde_json::json!({"spec": {"template": {"spec": {"containers": list}}}})
+fn merge_patch(view: &View, containers: &BTreeMap<&str, Vec<&Judgement>>) -> serde_json::Value {
+    let mut lists: BTreeMap<&str, Vec<serde_json::Value>> = BTreeMap::new();
+    for (name, judgements) in containers {
+        let mut container = serde_json::Map::new();
+        container.insert("name".into(), (*name).into());
+        for j in judgements {
+            container.insert(j.probe.kind.field().into(), numbers(j));
+        }
+        lists.entry(list_of(view, name)).or_default().push(container.into());
+    }
+    serde_json::json!({"spec": {"template": {"spec": lists}}})
+}
+
+/// In which list of the template a container stands.
+fn list_of(view: &View, container: &str) -> &'static str {
+    if view.sidecars.iter().any(|s| **s == *container) { "initContainers" } else { "containers" }
 }
 
 fn numbers(j: &Judgement) -> serde_json::Value {
@@ -44,7 +47,7 @@ pub(super) fn patches(views: &[&View]) -> String {
     let mut out = String::new();
     for (v, containers) in wanted(views) {
         let a = &v.address;
-        let patch = merge_patch(&containers);
+        let patch = merge_patch(v, &containers);
         writeln!(out, "kubectl patch {} {} -n {} --type=strategic -p '{patch}'", a.kind.word(), a.name, a.namespace)
             .expect("writing to a string cannot fail");
     }
@@ -55,23 +58,24 @@ pub(super) fn patches(views: &[&View]) -> String {
 pub(super) fn kustomization(views: &[&View]) -> String {
     let mut out = String::new();
     for (v, containers) in wanted(views) {
-        let a = &v.address;
+        let (kind, name, namespace) = (v.address.kind.name(), &v.address.name, &v.address.namespace);
         if out.is_empty() {
-            out.push_str("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\npatches:\n");
+            out += "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\npatches:\n";
         }
-        write!(
-            out,
-            "- target: {{group: apps, version: v1, kind: {kind}, name: {name}, namespace: {namespace}}}\n  patch: |\n    apiVersion: apps/v1\n    kind: {kind}\n    metadata: {{name: {name}, namespace: {namespace}}}\n    spec:\n      template:\n        spec:\n          containers:\n",
-            kind = a.kind.name(),
-            name = a.name,
-            namespace = a.namespace,
-        )
-        .expect("writing to a string cannot fail");
-        for (name, judgements) in &containers {
-            writeln!(out, "          - name: {name}").expect("writing to a string cannot fail");
-            for j in judgements {
-                writeln!(out, "            {}: {}", j.probe.kind.field(), flow(j))
-                    .expect("writing to a string cannot fail");
+        out += &format!("- target: {{group: apps, version: v1, kind: {kind}, name: {name}, namespace: {namespace}}}\n");
+        out += &format!("  patch: |\n    apiVersion: apps/v1\n    kind: {kind}\n");
+        out += &format!("    metadata: {{name: {name}, namespace: {namespace}}}\n");
+        out += "    spec:\n      template:\n        spec:\n";
+        for list in ["containers", "initContainers"] {
+            let mut inside = containers.iter().filter(|(name, _)| list_of(v, name) == list).peekable();
+            if inside.peek().is_some() {
+                out += &format!("          {list}:\n");
+            }
+            for (container, judgements) in inside {
+                out += &format!("          - name: {container}\n");
+                for j in judgements {
+                    out += &format!("            {}: {}\n", j.probe.kind.field(), flow(j));
+                }
             }
         }
     }
