@@ -107,14 +107,17 @@ fn an_intent_whose_numbers_stand_was_applied_and_one_whose_old_numbers_stand_was
     assert_eq!(next(&f, &patched(), &e, APPLIED), Step::WasApplied);
     let untouched = workload("shop", "web");
     assert_eq!(next(&f, &untouched, &e, APPLIED + Span::MINUTE), Step::Wait);
-    assert_eq!(next(&f, &untouched, &e, APPLIED + Span::MINUTE * 2), Step::WasNotApplied);
+    assert_eq!(next(&f, &untouched, &e, APPLIED + Span::MINUTE * 10), Step::WasNotApplied);
     assert_eq!(next(&f, &renumbered(untouched, "7/1/3"), &e, APPLIED), Step::Contested);
 }
 
 #[test]
 fn a_status_of_the_generation_before_the_patch_contradicts_nothing() {
     // The watch has not shown the patch yet: its old numbers are old news, not somebody's veto.
-    assert_eq!(next(&flight(Stage::Patched), &workload("shop", "web"), &Evidence::new(), APPLIED), Step::Wait);
+    let f = flight(Stage::Patched);
+    assert_eq!(next(&f, &workload("shop", "web"), &Evidence::new(), APPLIED), Step::Wait);
+    // However long: a watch that is broken is no reason to take anything back.
+    assert_eq!(next(&f, &workload("shop", "web"), &Evidence::new(), APPLIED + hours(5)), Step::Wait);
 }
 
 #[test]
@@ -167,6 +170,14 @@ fn a_persons_stop_ends_the_watch_and_a_pause_does_not() {
 fn a_quiet_day_after_a_quiet_day_is_good() {
     let now = WATCHED + Span::DAY;
     assert!(matches!(next(&flight(Stage::Watching), &patched(), &History::new().told(now), now), Step::Good(_)));
+}
+
+#[test]
+fn a_day_in_which_nothing_was_seen_verifies_nothing() {
+    let now = WATCHED + Span::DAY;
+    let unseen = History::new().told(APPLIED);
+    assert_eq!(next(&flight(Stage::Watching), &patched(), &unseen, now), Step::Wait);
+    assert_eq!(next(&flight(Stage::Watching), &patched(), &unseen, now + Span::DAY), Step::Superseded);
 }
 
 #[test]

@@ -110,6 +110,28 @@ impl Actor {
         Fence::Absent
     }
 
+    /// What became of a patch whose answer was lost, by reading the workload; `None` while it cannot be read.
+    pub async fn find_out(&self, change: &Change) -> Option<Outcome> {
+        let path = path(&change.address.namespace, &change.address.name);
+        let object = match Call::get(&path).send(&self.client, self.settings.limits).await {
+            Ok(object) => object,
+            Err(failure) if failure.code() == Some(404) => return Some(Outcome::Gone),
+            Err(_) => return None,
+        };
+        let nobody = Rules::read(&self.settings.defaults, &Annotations::new(), &Annotations::new());
+        let typed = serde_json::from_value(object).ok()?;
+        let workload = objects::deployment(&typed, nobody.at(Timestamp::EPOCH, true))?;
+        if workload.uid != change.workload {
+            return Some(Outcome::Gone);
+        }
+        let stands = change.steps.iter().all(|s| workload.probe(&s.probe).is_some_and(|p| p.settings == s.to));
+        Some(if stands {
+            Outcome::Applied { generation: workload.generation }
+        } else {
+            contested("its answer was lost, and the patch was not taken".to_owned())
+        })
+    }
+
     async fn prepare(&self, change: &Change, now: Timestamp, paused: bool) -> Result<Ready, Outcome> {
         if change.address.kind != WorkloadKind::Deployment {
             return Err(withheld(Reason::Unpatchable, format!("{} is no Deployment", change.address)));
@@ -251,6 +273,8 @@ fn not_done(what: &str, failure: Failure) -> Outcome {
                 "{what} was forbidden: {}; hint: the daemon's account lacks a right; bind ClusterRoles probe-tuner-read and probe-tuner-write",
                 refusal.message
             )),
+            // Not asked properly, or not now: nobody has said no to the change.
+            401 | 408 | 429 => withheld(Reason::Refused, format!("{what} was put off, nothing was written: {refusal}")),
             400..500 => refused(format!("{what} was refused: {}", named(&refusal.message, &refusal.causes))),
             _ => withheld(Reason::Refused, format!("{what} failed, nothing was written: {refusal}")),
         },

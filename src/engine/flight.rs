@@ -4,15 +4,18 @@
 use super::{Ended, Entry, Rules};
 use crate::change::{Intent, Outcome, Past, Stage, Step, Verdict};
 use crate::memory::{InFlight, PAST_KEPT};
-use crate::plan::DEGRADED_AFTER;
-use crate::units::Timestamp;
+use crate::plan::{BACK, DEGRADED_AFTER};
+use crate::units::{Span, Timestamp};
 use crate::verify;
+
+/// The rest between two attempts at a way back: each costs the API server some reads and a write.
+const BACK_AGAIN: Span = Span::from_seconds(120);
 
 impl Entry {
     /// Moves the change under way along.
     pub(super) fn progress(&mut self, rules: &Rules, now: Timestamp) {
         let Some(flight) = &self.memory.in_flight else {
-            self.revert = None;
+            (self.revert, self.back_at) = (None, None);
             return;
         };
         let revert = flight.change.intent == Intent::Revert;
@@ -20,7 +23,7 @@ impl Entry {
             verify::Step::Wait => {}
             verify::Step::WasApplied => self.applied(self.workload.generation, now),
             // A way back is still owed; anything else is made up anew if it is still wished.
-            verify::Step::WasNotApplied if revert => self.ask_back("the patch did not arrive".into()),
+            verify::Step::WasNotApplied if revert => self.ask_back_again(now),
             verify::Step::WasNotApplied => self.drop_intent(now),
             verify::Step::RolledOut if revert => self.end(Verdict::Verified, now),
             verify::Step::RolledOut => {
@@ -34,7 +37,7 @@ impl Entry {
                 self.memory.reverts = 0;
                 self.end(Verdict::Verified, now);
             }
-            verify::Step::Worse(why) => self.ask_back(why.words()),
+            verify::Step::Worse(why) => self.ask_back(why.words(), now),
             verify::Step::Contested => {
                 let intended = flight.stage == Stage::Intended;
                 if intended && !revert {
@@ -43,7 +46,14 @@ impl Entry {
                     self.contested(now);
                 }
             }
-            verify::Step::Superseded => self.end(Verdict::Superseded, now),
+            verify::Step::Superseded => {
+                if let Some(why) = self.revert.take() {
+                    // Known to be worse, and its owner was faster than the way back.
+                    self.memory.reverts += 1;
+                    self.note = Some(format!("its numbers were worse ({why}), and stay with the new version"));
+                }
+                self.end(Verdict::Superseded, now);
+            }
             verify::Step::Stopped => {
                 self.note = Some(how_to_undo(flight, &self.workload.address));
                 self.end(Verdict::Abandoned, now);
@@ -63,7 +73,9 @@ impl Entry {
             Outcome::Gone => self.end(Verdict::Abandoned, at),
             Outcome::Contested { found } => {
                 self.note = Some(format!("not written: {found}"));
-                if revert { self.contested(at) } else { self.drop_intent(at) }
+                // Of a way back only the declared numbers tell whether somebody else's stand; a scaling or a
+                // conflict on the way does not.
+                if revert { self.ask_back_again(at) } else { self.drop_intent(at) }
             }
             Outcome::Refused { why } => {
                 self.note = Some(format!("refused by the API server: {why}"));
@@ -75,7 +87,7 @@ impl Entry {
             }
             Outcome::Withheld { why, .. } => {
                 self.note = Some(format!("withheld: {why}"));
-                if revert { self.ask_back(why.to_string()) } else { self.drop_intent(at) }
+                if revert { self.ask_back_again(at) } else { self.drop_intent(at) }
             }
         }
     }
@@ -88,6 +100,7 @@ impl Entry {
         flight.since = now;
         flight.applied = Some(now);
         flight.generation = Some(generation);
+        (self.revert, self.back_at) = (None, None);
         let steps = flight.change.steps.clone();
         if flight.change.intent == Intent::Revert {
             let taken_back = steps.into_iter().map(|s| Step { probe: s.probe, from: s.to, to: s.from }).collect();
@@ -110,10 +123,23 @@ impl Entry {
         self.urgent = true;
     }
 
-    /// Asks the plan for the way back, now or as soon as it may be.
-    fn ask_back(&mut self, why: String) {
-        self.news |= self.revert.as_deref() != Some(&why);
-        self.revert = Some(why);
+    /// Asks the plan for the way back, now or as soon as it may be. The first reason stands.
+    fn ask_back(&mut self, why: String, now: Timestamp) {
+        if self.revert.is_none() {
+            self.revert = Some(why);
+            self.back_at = Some(now);
+            self.news = true;
+        }
+    }
+
+    /// Asks for it again, after an attempt that came to nothing.
+    fn ask_back_again(&mut self, now: Timestamp) {
+        let said = self.memory.in_flight.as_ref().map(|f| f.change.message.trim_start_matches(BACK).to_owned());
+        self.revert = self.revert.take().or(said);
+        if self.back_at.is_none() {
+            self.back_at = Some(now + BACK_AGAIN);
+            self.news = true;
+        }
     }
 
     /// A change that was never made is no change: nothing is remembered of it but the rest that follows.
@@ -141,7 +167,7 @@ impl Entry {
             note,
         );
         self.memory.rested_since = Some(now);
-        self.revert = None;
+        (self.revert, self.back_at) = (None, None);
         self.news = true;
         self.urgent = true;
     }
@@ -150,8 +176,11 @@ impl Entry {
         let (workload, address) = (self.workload.uid, self.workload.address.clone());
         self.ended.push(Ended { workload, address, change, past: past.clone(), note });
         self.memory.past.push(past);
-        let excess = self.memory.past.len().saturating_sub(PAST_KEPT);
-        self.memory.past.drain(..excess);
+        if self.memory.past.len() > PAST_KEPT {
+            // What was refused was no rollout: budgets count the others.
+            let refused = self.memory.past.iter().position(|p| p.verdict == Verdict::Refused);
+            self.memory.past.remove(refused.unwrap_or(0));
+        }
     }
 }
 

@@ -124,11 +124,16 @@ struct Entry {
     judged: Option<Timestamp>,
     urgent: bool,
     news: bool,
+    /// Why the way back is owed.
     revert: Option<String>,
+    /// From when on it may be planned; `None` while an attempt is under way.
+    back_at: Option<Timestamp>,
     gate: Gate,
     note: Option<String>,
     ended: Vec<Ended>,
     gone: bool,
+    /// Its record cannot be read: it is left alone, and the record too.
+    illegible: bool,
 }
 
 impl Engine {
@@ -150,10 +155,10 @@ impl Engine {
         let Observation { at, fact } = observation;
         match fact {
             Fact::Workload(w) => self.workload(at, *w),
+            // Deleted, or told off before: a last view of a deleted one would bring back an object that went with it.
             Fact::WorkloadGone(uid) => {
                 if let Some(e) = self.workloads.get_mut(&uid) {
                     e.gone = true;
-                    e.news = true;
                 }
             }
             Fact::Pod(pod) => self.pod(at, &pod),
@@ -191,7 +196,11 @@ impl Engine {
             Fact::Fence { holds } => self.standing.fence = holds,
             Fact::Records { read } => self.standing.remembers = read,
             Fact::Remembered { workload, memory } => match self.workloads.get_mut(&workload) {
-                Some(e) => e.memory = *memory,
+                Some(e) => {
+                    e.memory = *memory;
+                    e.news = true;
+                    e.urgent = true;
+                }
                 None => self.recall(workload).memory = Some(*memory),
             },
             Fact::Illegible { workload } => match self.workloads.get_mut(&workload) {
@@ -216,7 +225,7 @@ impl Engine {
             e.progress(&self.rules, now);
             e.judge(&self.rules, now);
         }
-        let wishes = self.workloads.values().filter(|e| !e.gone).map(Entry::wish);
+        let wishes = self.workloads.values().filter(|e| !e.gone).map(|e| e.wish(now));
         let Plan { changes, gates } = plan::make(wishes, &self.rules.limits, self.standing, now);
         for (uid, gate) in gates {
             if let Some(e) = self.workloads.get_mut(&uid).filter(|e| e.gate != gate) {
@@ -229,17 +238,25 @@ impl Engine {
                 e.intend(change.clone(), now);
             }
         }
-        let news =
-            self.workloads.iter_mut().filter_map(|(uid, e)| std::mem::take(&mut e.news).then_some(*uid)).collect();
+        // Nothing is written over a record that was not read yet, nor over one that cannot be read.
+        let remembers = self.standing.remembers;
+        let told = self.workloads.iter_mut().filter(|(_, e)| remembers && !e.illegible);
+        let news = told.filter_map(|(uid, e)| std::mem::take(&mut e.news).then_some(*uid)).collect();
         let ended = self.workloads.values_mut().flat_map(|e| std::mem::take(&mut e.ended)).collect();
         Turn { changes, news, ended }
     }
 
-    /// Lets go of the workloads that are gone; call it after the news of a turn were written.
-    pub fn forget_gone(&mut self) {
+    /// Lets go of the workloads that are gone, and names them; call it after the news of a turn were taken. What is
+    /// remembered of them stays: whoever is opted in again is no stranger.
+    pub fn forget_gone(&mut self) -> Vec<Uid> {
+        if !self.standing.remembers {
+            return Vec::new();
+        }
         let gone: Vec<Uid> = self.workloads.iter().filter(|(_, e)| e.gone).map(|(uid, _)| *uid).collect();
         for uid in &gone {
-            self.workloads.remove(uid);
+            if let Some(e) = self.workloads.remove(uid).filter(|e| e.memory != Memory::default()) {
+                self.recall(*uid).memory = Some(e.memory);
+            }
         }
         if !gone.is_empty() {
             self.pods.retain(|_, p| !gone.contains(&p.workload));
@@ -248,6 +265,7 @@ impl Engine {
             }
             self.nodes.retain(|_, workloads| !workloads.is_empty());
         }
+        gone
     }
 
     /// What is shown of a workload.
@@ -326,10 +344,12 @@ impl Engine {
             urgent: true,
             news: true,
             revert: None,
+            back_at: None,
             gate: Gate::Nothing,
             note: None,
             ended: Vec::new(),
             gone: false,
+            illegible: false,
             workload: w.clone(),
         };
         let uid = w.uid;
@@ -406,17 +426,14 @@ fn off(w: &Workload) -> bool {
 }
 
 impl Entry {
-    fn wish(&self) -> Wish<'_> {
-        Wish {
-            workload: &self.workload,
-            memory: &self.memory,
-            judgements: &self.judgements,
-            revert: self.revert.as_deref(),
-        }
+    fn wish(&self, now: Timestamp) -> Wish<'_> {
+        let revert = self.revert.as_deref().filter(|_| self.back_at.is_some_and(|t| t <= now));
+        Wish { workload: &self.workload, memory: &self.memory, judgements: &self.judgements, revert }
     }
 
     /// Takes the present numbers for somebody else's: left alone until a person changes them.
     fn set_aside(&mut self) {
+        self.illegible = true;
         self.memory = Memory { contested: self.workload.settings(), ..Memory::default() };
         self.news = true;
     }
@@ -431,7 +448,8 @@ impl Entry {
         self.workload = w;
         self.urgent |= moved;
         self.news |= moved;
-        if !self.memory.contested.is_empty()
+        if !self.illegible
+            && !self.memory.contested.is_empty()
             && self.memory.contested.iter().any(|(id, s)| self.workload.probe(id).is_none_or(|p| p.settings != *s))
         {
             // Edited again: what stood against us no longer stands.
@@ -466,7 +484,7 @@ impl Entry {
             generation: None,
             version: self.workload.version,
         });
-        self.revert = None;
+        self.back_at = None;
         self.note = None;
         self.news = true;
     }

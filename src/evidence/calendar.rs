@@ -37,6 +37,8 @@ pub(super) struct Bin {
 pub(super) struct Ring {
     pub(super) bins: Vec<Bin>,
     pub(super) newest: i64,
+    /// The first number that was ever filled in this life.
+    pub(super) since: Option<i64>,
 }
 
 impl Ring {
@@ -44,6 +46,7 @@ impl Ring {
         if self.bins.is_empty() {
             self.bins = vec![Bin::default(); length];
             self.newest = number;
+            self.since = Some(number);
         }
         let span = i64::try_from(length).expect("a ring is short");
         if number > self.newest {
@@ -78,6 +81,8 @@ pub(super) struct Calendar {
     pub(super) hours: Ring,
     /// Until when the levels have been integrated.
     pub(super) until: Option<Timestamp>,
+    /// It was read back: the hours reach further than the minutes.
+    pub(super) restored: bool,
 }
 
 impl Calendar {
@@ -124,7 +129,9 @@ impl Calendar {
     /// they come minutes before the change that answers them, and half an hour would hide them. Where `exact` no longer
     /// reaches back so far, a bin's restarts count if half of it lies inside.
     pub(super) fn tally(&self, from: Timestamp, to: Timestamp, exact: &[RestartRecord]) -> Tally {
-        let (ring, width) = if minute(from) >= self.minutes.oldest() && !self.minutes.bins.is_empty() {
+        // After a restart of the daemon the hours are remembered and the minutes before it are not.
+        let known = self.minutes.since.filter(|_| self.restored).is_none_or(|since| minute(from) >= since);
+        let (ring, width) = if known && minute(from) >= self.minutes.oldest() && !self.minutes.bins.is_empty() {
             (&self.minutes, Span::MINUTE)
         } else {
             (&self.hours, Span::HOUR)

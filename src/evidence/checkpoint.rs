@@ -104,6 +104,7 @@ impl Evidence {
         e.probes = r.list(MAX_PROBES, "probes", Reader::seen)?;
         e.restarts = r.list(RESTARTS, "restarts", Reader::restart)?;
         e.calendar.hours = r.ring()?;
+        e.calendar.restored = true;
         e.calendar.until = r.time()?;
         if r.at == bytes.len() { Ok(e) } else { Err(r.damaged("the end")) }
     }
@@ -492,6 +493,6 @@ impl Reader<'_> {
                 other_restarts: u16::try_from(r.number()?).unwrap_or(u16::MAX),
             })
         })?;
-        Ok(Ring { newest, bins })
+        Ok(Ring { newest, bins, since: None })
     }
 }

@@ -195,6 +195,7 @@ impl Index {
             space.told = messages;
         }
         if space.watched && !watched {
+            made.facts.extend(space.switch_off());
             made.facts.extend(space.forget());
         } else if watched && changed {
             let (defaults, paused) = (&self.defaults, self.paused.covers(name));
@@ -430,6 +431,18 @@ impl Space {
             self.names.remove(&entry.running.record.name);
         }
         entry.told.then_some(Fact::PodGone(uid)).into_iter().collect()
+    }
+
+    /// Every workload as its owners now want it, that is off: a change under way must be closed, not just lost from
+    /// sight.
+    fn switch_off(&mut self) -> Vec<Fact> {
+        let off = |e: &Entry| {
+            let mut record = e.declared.record.clone();
+            record.permission.mode = Mode::Off;
+            record.permission.unreadable.clear();
+            Fact::Workload(Box::new(record))
+        };
+        self.workloads.values().map(off).collect()
     }
 
     /// Nothing in here is watched any more.

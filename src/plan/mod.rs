@@ -44,6 +44,9 @@ pub struct Limits {
 /// The longest rest after reverts: a month.
 pub const LONGEST_REST: Span = Span::from_seconds(30 * 86_400);
 
+/// How the message of a way back begins.
+pub const BACK: &str = "back to the former numbers: ";
+
 /// Reverts in a row after which only a person goes on.
 pub const DEGRADED_AFTER: u32 = 3;
 
@@ -167,10 +170,7 @@ fn change(wish: &Wish<'_>) -> Option<(Rank, Change)> {
         };
         let steps = flight.change.steps.iter().map(back).collect();
         let rank = Rank { revert: true, urgency: Urgency::Storm, saves: 0.0 };
-        return Some((
-            rank,
-            new_change(w, Intent::Revert, steps, Reason::Reverted, format!("back to the former numbers: {why}")),
-        ));
+        return Some((rank, new_change(w, Intent::Revert, steps, Reason::Reverted, format!("{BACK}{why}"))));
     }
     let wanted = |j: &&Judgement| j.wanted != j.current && j.urgency > Urgency::Hold;
     let first = wish.judgements.iter().filter(wanted).max_by(|a, b| a.urgency.cmp(&b.urgency))?;

@@ -1,7 +1,7 @@
 //! Follows the brake: the annotation on the daemon's Lease, by a watch of that one object.
 
 use crate::annotations::Pause;
-use crate::store::pause::{LEASE, of};
+use crate::store::pause::{LEASE, of, read};
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::runtime::WatchStreamExt;
@@ -9,14 +9,17 @@ use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long the Lease may be out of sight before everything counts as paused. A watch that is renewed breaks for less.
 const OUT_OF_SIGHT: Duration = Duration::from_secs(60);
 
+/// How long one read of it may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
 /// Follows the Lease for ever. The receiver begins with "everywhere": what was not read yet counts as paused.
 pub(super) async fn follow(client: Client, namespace: String, word: watch::Sender<Pause>) {
-    let leases: Api<Lease> = Api::namespaced(client, &namespace);
+    let leases: Api<Lease> = Api::namespaced(client.clone(), &namespace);
     let config = Config::default().fields(&format!("metadata.name={LEASE}"));
     let mut events = watcher(leases, config).default_backoff().boxed();
     let mut listed = Pause::NOWHERE;
@@ -46,8 +49,17 @@ pub(super) async fn follow(client: Client, namespace: String, word: watch::Sende
                 }
             }
             () = sleep_until(deadline), if blind_since.is_some() => {
-                say(&word, Pause::Unreadable("the Lease cannot be read".into()));
-                blind_since = Some(Instant::now());
+                // A watch that was resumed says nothing until the Lease changes: ask.
+                blind_since = match timeout(ANSWER_WITHIN, read(&client, &namespace)).await {
+                    Ok(Ok(pause)) => {
+                        say(&word, pause);
+                        None
+                    }
+                    Ok(Err(_)) | Err(_) => {
+                        say(&word, Pause::Unreadable("the Lease cannot be read".into()));
+                        Some(Instant::now())
+                    }
+                };
             }
         }
     }

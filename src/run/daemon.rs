@@ -198,6 +198,18 @@ pub async fn run(
         "brake"
     });
 
+    tokio::pin!(stop);
+    let mut engine = Engine::new(rules(&config), clock.now());
+    engine.observe(Observation { at: clock.now(), fact: Fact::Records { read: false } });
+    let remembered = tokio::select! {
+        () = &mut stop => return Ok(()),
+        remembered = recall_evidence(&client, &config.cluster.namespace, patience) => remembered,
+    };
+    let keeps_evidence = remembered.is_some();
+    for (workload, bytes) in remembered.into_iter().flatten() {
+        engine.observe(Observation { at: clock.now(), fact: Fact::RememberedEvidence { workload, bytes } });
+    }
+
     let (facts, mut heard) = mpsc::channel(FACTS_WAITING);
     let (notices, noticed) = mpsc::channel(FACTS_WAITING);
     let tick = clock.clone();
@@ -236,16 +248,7 @@ pub async fn run(
     };
     let writing = tokio::spawn(writer.run(jobs));
 
-    let mut engine = Engine::new(rules(&config), clock.now());
-    engine.observe(Observation { at: clock.now(), fact: Fact::Records { read: false } });
-    tasks.spawn(recall(
-        client.clone(),
-        config.cluster.namespace.to_string(),
-        patience,
-        clock.clone(),
-        facts.clone(),
-        readiness.clone(),
-    ));
+    tasks.spawn(recall(client.clone(), patience, clock.clone(), facts.clone(), readiness.clone()));
 
     let mut turns = interval(TURN_EVERY);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -254,7 +257,6 @@ pub async fn run(
     let last_word = LastWord::default();
     let mut batch = Vec::with_capacity(FACTS_AT_ONCE);
     let mut dropped = 0;
-    tokio::pin!(stop);
     let ended = loop {
         tokio::select! {
             biased;
@@ -280,7 +282,9 @@ pub async fn run(
                     readiness.caches_are_full();
                 }
                 turn(&mut engine, &work, &metrics, &announcer, &clock, &mut stood);
-                put_by(&engine, &mut shards, &work, &clock, false);
+                if keeps_evidence {
+                    put_by(&engine, &mut shards, &work, &clock, false);
+                }
                 let lost = engine.dropped();
                 if lost > dropped {
                     metrics.emit(&Event::Dropped { what: Lost::Fact, count: lost - dropped });
@@ -299,7 +303,10 @@ pub async fn run(
         }
     };
     observer.task.abort();
-    finish(&engine, &mut shards, work, writing, &clock).await;
+    if keeps_evidence {
+        put_by(&engine, &mut shards, &work, &clock, true);
+    }
+    finish(work, writing).await;
     ended
 }
 
@@ -322,7 +329,8 @@ fn turn(
 ) {
     let Ok(place) = work.try_reserve() else { return };
     let begin = Instant::now();
-    let turn = engine.turn(clock.now());
+    let now = clock.now();
+    let turn = engine.turn(now);
     let views: Vec<_> = turn.news.iter().filter_map(|uid| engine.view(*uid)).collect();
     for view in &views {
         // Figures move with every scrape; a line is written when it stands elsewhere than before.
@@ -338,9 +346,9 @@ fn turn(
     }
     metrics.stand(engine.stands());
     metrics.emit(&Event::Turned { took: begin.elapsed(), changes: turn.changes.len(), news: views.len() });
-    engine.forget_gone();
-    if !views.is_empty() || !turn.changes.is_empty() {
-        place.send(Work::Turn { views, changes: turn.changes });
+    let gone = engine.forget_gone();
+    if !views.is_empty() || !turn.changes.is_empty() || !gone.is_empty() {
+        place.send(Work::Turn { views, changes: turn.changes, gone, planned: now });
     }
 }
 
@@ -368,15 +376,8 @@ fn put_by(engine: &Engine, shards: &mut Shards, work: &mpsc::Sender<Work>, clock
 }
 
 /// Writes down all that is known and waits for it, as long as the kubelet's grace allows.
-async fn finish(
-    engine: &Engine,
-    shards: &mut Shards,
-    work: mpsc::Sender<Work>,
-    writing: tokio::task::JoinHandle<()>,
-    clock: &Clock,
-) {
+async fn finish(work: mpsc::Sender<Work>, writing: tokio::task::JoinHandle<()>) {
     const GRACE: Duration = Duration::from_secs(20);
-    put_by(engine, shards, &work, clock, true);
     let done = async {
         if work.send(Work::Finish).await.is_ok() {
             writing.await.unwrap_or_default();
@@ -415,30 +416,40 @@ async fn try_fence(
     "fence"
 }
 
+/// Reads the evidence of an earlier life, before anything is observed: what comes later would take the place of what was
+/// seen meanwhile. `None` where it may not be read: then it is gathered anew, and none is written over it.
+async fn recall_evidence(client: &Client, namespace: &str, patience: Patience) -> Option<Vec<(Uid, Vec<u8>)>> {
+    let mut all = Vec::new();
+    for i in 0..SHARDS {
+        loop {
+            match evidence::recall(client, namespace, i, patience).await {
+                Ok(mut entries) => {
+                    all.append(&mut entries);
+                    break;
+                }
+                Err(failure) if failure.code() == Some(403) => {
+                    tracing::error!(why = %failure, "evidence may not be read, so none is kept over a restart; hint: bind Role probe-tuner");
+                    return None;
+                }
+                Err(failure) => {
+                    tracing::warn!(kind = failure.kind(), why = %failure, "evidence of an earlier life cannot be read yet");
+                    sleep(RECALL_AGAIN).await;
+                }
+            }
+        }
+    }
+    Some(all)
+}
+
 /// Reads what an earlier life wrote down, again and again until it has all of it.
 async fn recall(
     client: Client,
-    namespace: String,
     patience: Patience,
     clock: Clock,
     facts: mpsc::Sender<Observation>,
     readiness: Arc<Readiness>,
 ) -> &'static str {
     let tell = async |fact| facts.send(Observation { at: clock.now(), fact }).await.unwrap_or_default();
-    for i in 0..SHARDS {
-        // Evidence is a loss of hours, not of safety: one try.
-        match evidence::recall(&client, &namespace, i, patience).await {
-            Ok(entries) => {
-                for (workload, bytes) in entries {
-                    tell(Fact::RememberedEvidence { workload, bytes }).await;
-                }
-            }
-            Err(failure) => {
-                tracing::warn!(kind = failure.kind(), why = %failure, "evidence of an earlier life cannot be read; it is gathered anew");
-                break;
-            }
-        }
-    }
     let mut told = None;
     loop {
         match tunings::recall(&client, patience).await {

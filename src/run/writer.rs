@@ -16,14 +16,14 @@ use crate::store::evidence::Shards;
 use crate::store::pause;
 use crate::store::tunings::Tunings;
 use crate::telemetry::{Event, Metrics};
-use crate::units::{Timestamp, Uid};
+use crate::units::{Span, Timestamp, Uid};
 use crate::workload::Address;
 use kube::Client;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 /// Pause between two views that nothing hastens: five writes a second at most. The first fill of 10,000 workloads takes
 /// 33 minutes.
@@ -31,6 +31,13 @@ const BETWEEN_VIEWS: Duration = Duration::from_millis(200);
 
 /// Pause between two tries to let go of `managedFields` that cling.
 const BETWEEN_RELEASES: Duration = Duration::from_secs(30);
+
+/// A change that waited longer than this since it was planned is not made: much may have changed since.
+const LATE: Span = Span::from_seconds(60);
+
+/// How often, and with which pause, it is asked what became of a patch whose answer was lost.
+const ASK_AGAIN: u32 = 10;
+const BETWEEN_ASKING: Duration = Duration::from_secs(10);
 
 /// Most workloads that wait for us to let go; beyond it the oldest waits for the daemon's next start.
 const MOST_CLINGING: usize = 1_000;
@@ -43,6 +50,10 @@ pub(super) enum Work {
         views: Vec<View>,
         /// Changes to be made, in order; each has its view among those above.
         changes: Vec<Change>,
+        /// Workloads that are gone: nothing of them needs to be known any more.
+        gone: Vec<Uid>,
+        /// When they were planned: a change that comes late has been judged anew by then.
+        planned: Timestamp,
     },
     /// The evidence of one shard.
     Evidence {
@@ -78,7 +89,10 @@ impl Writer {
             tokio::select! {
                 biased;
                 job = work.recv() => match job {
-                    Some(Work::Turn { views, changes }) => self.turn(&mut state, views, changes).await,
+                    Some(Work::Turn { views, changes, gone, planned }) => {
+                        self.turn(&mut state, views, changes, planned).await;
+                        state.forget(&gone);
+                    }
                     Some(Work::Evidence { shard, entries }) => self.evidence(shard, entries).await,
                     Some(Work::Finish) | None => break,
                 },
@@ -98,50 +112,69 @@ impl Writer {
         }
     }
 
-    async fn turn(&mut self, state: &mut State, views: Vec<View>, changes: Vec<Change>) {
+    async fn turn(&mut self, state: &mut State, views: Vec<View>, changes: Vec<Change>, planned: Timestamp) {
         for view in views {
+            state.greet(&view);
+            // Another workload of this name is void: its object would be written over its successor's.
+            state.waiting.retain(|uid, waiting| *uid == view.uid || waiting.address != view.address);
             state.waiting.insert(view.uid, view);
         }
         for change in changes {
             let outcome = match state.waiting.remove(&change.workload) {
                 Some(view) => match self.view(state, &view).await {
-                    Ok(()) => self.change(state, &change).await,
-                    Err(why) => Outcome::Withheld {
-                        reason: Reason::Refused,
-                        why: format!("it could not be written down first: {why}").into(),
-                    },
+                    Ok(()) => self.change(state, &change, planned).await,
+                    Err(why) => withheld(format!("it could not be written down first: {why}")),
                 },
-                None => self.change(state, &change).await,
+                None => self.change(state, &change, planned).await,
             };
             tell::tried(&self.metrics, &self.announcer, &change, &outcome);
             self.tell(Fact::Outcome { workload: change.workload, change: change.id, outcome }).await;
         }
     }
 
-    async fn change(&mut self, state: &mut State, change: &Change) -> Outcome {
-        // Read afresh: a person may have pulled the brake since the turn. What cannot be read counts as pulled.
-        let brake = pause::read(&self.client, &self.namespace).await;
-        let paused = brake.map_or(true, |pause| pause.covers(&change.address.namespace));
-        let done = self.actor.apply(change, self.clock.now(), paused).await;
+    async fn change(&mut self, state: &mut State, change: &Change, planned: Timestamp) -> Outcome {
+        if self.clock.now().since(planned) > LATE {
+            return withheld(format!("it came later than {LATE} after it was planned"));
+        }
+        let done = self.actor.apply(change, self.clock.now(), self.paused(&change.address).await).await;
         if done.clinging {
             state.cling(change.workload, change.address.clone());
         }
+        if !matches!(done.outcome, Outcome::Unknown { .. }) {
+            return done.outcome;
+        }
+        // Nobody else knows whether it was done, and the watch may be as blind as we are: ask until somebody answers.
+        for _ in 0..ASK_AGAIN {
+            sleep(BETWEEN_ASKING).await;
+            if let Some(outcome) = self.actor.find_out(change).await {
+                return outcome;
+            }
+        }
         done.outcome
+    }
+
+    /// Read afresh: a person may have pulled the brake since the turn. What cannot be read counts as pulled.
+    async fn paused(&self, address: &Address) -> bool {
+        let brake = timeout(self.patience.answer, pause::read(&self.client, &self.namespace)).await;
+        brake.ok().and_then(Result::ok).is_none_or(|pause| pause.covers(&address.namespace))
     }
 
     /// Writes a view down, if it says anything new.
     async fn view(&mut self, state: &mut State, view: &View) -> Result<(), String> {
         let now = self.clock.now();
-        let (call, status) = match state.tunings.request(view, now) {
+        let request = state.tunings.request(view, now);
+        if view.gone {
+            state.tunings.forget(view.uid);
+        }
+        let (call, status) = match request {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
             Err(e) => return Err(e.to_string()),
         };
         match self.send(&call).await {
             Ok(()) => {
-                state.tunings.wrote(view.uid, status, now);
-                if view.gone {
-                    state.tunings.forget(view.uid);
+                if !view.gone {
+                    state.tunings.wrote(view.uid, status, now);
                 }
                 Ok(())
             }
@@ -175,11 +208,21 @@ impl Writer {
     }
 
     async fn release(&mut self, state: &mut State) {
-        let waiting = std::mem::take(&mut state.clinging);
-        for (uid, address) in waiting {
-            if let Err(failure) = self.actor.let_go(&address).await {
-                tracing::warn!(workload = %address, kind = failure.kind(), why = %failure, "our entry in managedFields is still there; its owner's apply would conflict");
+        for (uid, address) in std::mem::take(&mut state.clinging) {
+            // Letting go is a write too.
+            if self.paused(&address).await {
                 state.cling(uid, address);
+                continue;
+            }
+            match self.actor.let_go(&address).await {
+                Ok(()) => {}
+                Err(failure) => {
+                    tracing::warn!(workload = %address, kind = failure.kind(), why = %failure, "our entry in managedFields is still there; its owner's apply would conflict");
+                    // Who is forbidden to (opted out meanwhile) need not ask again.
+                    if failure.code() != Some(403) {
+                        state.cling(uid, address);
+                    }
+                }
             }
         }
     }
@@ -207,15 +250,40 @@ struct State {
     /// The newest view of each workload that waits to be written.
     waiting: BTreeMap<Uid, View>,
     clinging: BTreeMap<Uid, Address>,
+    /// Workloads whose `managedFields` were asked for in this life.
+    greeted: BTreeSet<Uid>,
 }
 
 impl State {
+    /// At the first sight of a workload that we have ever changed: a life that was killed between its two patches may
+    /// have left its entry behind.
+    fn greet(&mut self, view: &View) {
+        let ours = view.memory.in_flight.is_some() || !view.memory.owners.is_empty();
+        if self.greeted.insert(view.uid) && ours {
+            self.cling(view.uid, view.address.clone());
+        }
+    }
+
+    fn forget(&mut self, gone: &[Uid]) {
+        for uid in gone {
+            self.greeted.remove(uid);
+            self.clinging.remove(uid);
+            if !self.waiting.contains_key(uid) {
+                self.tunings.forget(*uid);
+            }
+        }
+    }
+
     fn cling(&mut self, uid: Uid, address: Address) {
         if self.clinging.len() >= MOST_CLINGING {
             self.clinging.pop_first();
         }
         self.clinging.insert(uid, address);
     }
+}
+
+fn withheld(why: String) -> Outcome {
+    Outcome::Withheld { reason: Reason::Refused, why: why.into() }
 }
 
 fn ticks(every: Duration) -> tokio::time::Interval {

@@ -21,13 +21,14 @@ pub struct Terms {
     pub watch_for: Span,
     /// How long a rollout of ours may take before it counts as stuck (30 min).
     pub rollout_within: Span,
-    /// How long an unanswered patch is waited for before the declared numbers decide what became of it (2 min).
+    /// How long an unanswered patch is waited for before the declared numbers decide what became of it (10 min: longer
+    /// than the writer may take with all its tries, so that no patch comes after its intent was dropped).
     pub answer_within: Span,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Terms { watch_for: Span::DAY, rollout_within: Span::MINUTE * 30, answer_within: Span::MINUTE * 2 }
+        Terms { watch_for: Span::DAY, rollout_within: Span::MINUTE * 30, answer_within: Span::MINUTE * 10 }
     }
 }
 
@@ -48,7 +49,8 @@ pub enum Step {
     Worse(Why),
     /// Somebody else wrote other numbers: theirs stand.
     Contested,
-    /// The owner rolled out another version on top: before and after can no longer be compared. The numbers stay.
+    /// The owner rolled out another version on top, or hardly a pod could be watched: before and after cannot be
+    /// compared. The numbers stay.
     Superseded,
     /// A person stopped everything here (off, a lower mode, skip, freeze).
     Stopped,
@@ -135,9 +137,9 @@ pub fn next(flight: &InFlight, workload: &Workload, evidence: &Evidence, terms: 
         };
     }
     // The patch may be known before the watch has shown it: only what is newer than the patch can contradict it.
-    let seen = flight.generation.is_none_or(|g| workload.generation >= g);
-    if !seen {
-        return if now.since(flight.since) >= terms.rollout_within { Step::Worse(Why::Stuck) } else { Step::Wait };
+    // Until then we are blind, which is no reason to take anything back.
+    if !flight.generation.is_none_or(|g| workload.generation >= g) {
+        return Step::Wait;
     }
     if !holds(true) {
         return Step::Contested;
@@ -166,7 +168,14 @@ fn watch(flight: &InFlight, evidence: &Evidence, terms: &Terms, now: Timestamp) 
     if longer_unready(&c, elapsed, terms.watch_for) {
         return Step::Worse(Why::Unready(c));
     }
-    if done { Step::Good(c) } else { Step::Wait }
+    // Good is what was watched: half a pod on average at least. Who was scaled to zero, or whose daemon was away, is
+    // waited for once more as long, and then left without a verdict.
+    let watched = c.after.pod_time.nanos() >= elapsed.min(terms.watch_for).nanos() / 2;
+    match (done, watched) {
+        (true, true) => Step::Good(c),
+        (true, false) if elapsed >= terms.watch_for * 2 => Step::Superseded,
+        _ => Step::Wait,
+    }
 }
 
 /// Fewer restarts than this say nothing: one may be a true fault, and those come at any time.

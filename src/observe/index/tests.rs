@@ -136,7 +136,7 @@ fn a_namespace_that_opts_out_takes_all_with_it() {
     opt(&mut index, &[("mode", "auto")]);
     news(&mut index, declared(1, 1, &[]));
     news(&mut index, running(7, "web-1", "n1"));
-    assert_eq!(told(&opt(&mut index, &[("mode", "off")])), ["workload 1 gone"]);
+    assert_eq!(told(&opt(&mut index, &[("mode", "off")])), ["workload 1 gen 1 off false", "workload 1 gone"]);
     assert!(index.watched().is_empty() && index.targets().is_empty());
     opt(&mut index, &[("mode", "auto")]);
     news(&mut index, declared(1, 1, &[]));
@@ -151,13 +151,13 @@ fn what_owners_and_the_brake_say_is_told_when_it_changes() {
     news(&mut index, declared(1, 1, &[]));
     assert_eq!(told(&opt(&mut index, &[("mode", "auto")])), [""; 0]);
     assert_eq!(told(&opt(&mut index, &[("mode", "recommend")])), ["workload 1 gen 1 recommend false"]);
-    let pause = |index: &mut Index, text: &str| {
-        told(&Made { facts: index.pause(Pause::parse(Some(text)), Timestamp::EPOCH), notices: vec![] })
+    let pause = |index: &mut Index, text: Option<&str>| {
+        told(&Made { facts: index.pause(Pause::parse(text), Timestamp::EPOCH), notices: vec![] })
     };
-    assert_eq!(pause(&mut index, "bank"), [""; 0]);
-    assert_eq!(pause(&mut index, "shop"), ["workload 1 gen 1 recommend true"]);
-    assert_eq!(pause(&mut index, "*"), [""; 0]);
-    assert_eq!(pause(&mut index, ""), ["workload 1 gen 1 recommend false"]);
+    assert_eq!(pause(&mut index, Some("bank")), [""; 0]);
+    assert_eq!(pause(&mut index, Some("shop")), ["workload 1 gen 1 recommend true"]);
+    assert_eq!(pause(&mut index, Some("*")), [""; 0]);
+    assert_eq!(pause(&mut index, None), ["workload 1 gen 1 recommend false"]);
 }
 
 #[test]
