@@ -7,7 +7,7 @@
 use super::case::Case;
 use super::words::{about, difference, rate};
 use super::{Choice, Urgency, grid, refuse};
-use crate::evidence::{Cause, Failing};
+use crate::evidence::Failing;
 use crate::probe::{ProbeKind, Settings};
 use crate::reason::Reason;
 use crate::units::{Span, Timestamp};
@@ -379,7 +379,8 @@ fn own_rollout(case: &Case<'_>, choice: &mut Choice) {
     let price = case.permission().rollout_price;
     let change = case.evidence.last_change();
     let rested = change.is_none_or(|at| case.now.since(at) >= APART);
-    let hurt = case.kills(case.since_change()).any(|(r, w)| w >= 0.5 && r.cause == Cause::LivenessKill);
+    // Pods that a rollout has not reached yet still die of the former numbers.
+    let hurt = case.kills(case.since_change()).any(|(r, w)| w >= 0.5 && r.settings == Some(case.current()));
     if !rested || case.own_rollouts() >= refuse::FLAPPING || gain <= 0.0 {
         return;
     }
