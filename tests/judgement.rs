@@ -5,7 +5,7 @@ mod support;
 
 use probe_tuner::change::{Intent, Past, Step, Verdict};
 use probe_tuner::decide::{Judgement, Prices, Urgency, judge};
-use probe_tuner::evidence::{Cause, Company, Edge, Evidence};
+use probe_tuner::evidence::{Cause, Company, Edge, Evidence, Failing};
 use probe_tuner::memory::Memory;
 use probe_tuner::observation::{Sample, Usage};
 use probe_tuner::policy::Bounds;
@@ -98,6 +98,35 @@ fn without_events_restarts_never_make_a_storm() {
         s.evidence.restarts()
     );
     assert_ne!(s.judge().urgency, Urgency::Storm);
+}
+
+#[test]
+fn kills_of_which_no_event_is_left_are_a_storm_once_the_scrape_after_them_tells() {
+    let mut s = stage("10/1/3");
+    (s.unsaid, s.starts) = (true, 40);
+    s.play(Span::MINUTE * 4, stalls(|i| i < 4, 60, 60));
+    let kills = s.evidence.restarts();
+    assert!(kills.len() == 4 && kills.iter().all(|r| r.cause == Cause::LivenessKill), "{kills:?}");
+    assert!(kills.iter().all(|r| r.failing == Failing::Slow), "{kills:?}");
+    assert_eq!(s.judge().urgency, Urgency::Storm, "{}", s.judge().message);
+    let tally = s.evidence.tally(s.now - Span::HOUR, s.now);
+    assert_eq!((tally.probe_restarts, tally.other_restarts), (4, 0));
+}
+
+#[test]
+fn pods_that_a_rollout_has_not_reached_ask_for_no_rollout_of_their_own() {
+    let mut s = stage("10/1/3");
+    s.play(Span::HOUR * 30, well);
+    let moved = renumbered(s.workload.clone(), "10/12/2");
+    s.evidence.workload(s.now, &moved);
+    // The old pods still stall and die of 10/1/3.
+    for _ in 0..4 {
+        s.play(Span::MINUTE * 10, stalls(|i| i < 4, 60, 60));
+    }
+    assert!(s.evidence.restarts().len() >= 8);
+    s.workload = moved;
+    let j = s.judge_at(s.now + Span::HOUR);
+    assert!(j.urgency < Urgency::OwnRollout, "{}", j.message);
 }
 
 #[test]

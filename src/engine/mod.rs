@@ -164,7 +164,7 @@ impl Engine {
             Fact::Pod(pod) => self.pod(at, &pod),
             Fact::PodGone(uid) => self.pod_gone(at, uid),
             Fact::Sample(s) => match self.entry_of(s.pod) {
-                Some(e) => e.evidence.sample(at, &s),
+                Some(e) => e.urgent |= e.evidence.sample(at, &s),
                 None => self.dropped += 1,
             },
             Fact::ScrapeMissed(node) => self.on_node(&node, |e, node| e.evidence.scrape_missed(at, node)),

@@ -124,6 +124,16 @@ impl Calendar {
         }
     }
 
+    /// It turns out that a probe did the restart counted at this moment.
+    pub(super) fn explained(&mut self, at: Timestamp) {
+        for (ring, number, length) in [(&mut self.minutes, minute(at), MINUTES), (&mut self.hours, hour(at), HOURS)] {
+            if let Some(bin) = ring.bin(number, length).filter(|b| b.other_restarts > 0) {
+                bin.other_restarts -= 1;
+                bin.probe_restarts = bin.probe_restarts.saturating_add(1);
+            }
+        }
+    }
+
     /// Sums bins that overlap `[from, to)`: minutes where they are still kept for all of it, else hours. A bin that
     /// overlaps in part counts with that part of its time. Its restarts are those of `exact` in that part: in a storm
     /// they come minutes before the change that answers them, and half an hour would hide them. Where `exact` no longer

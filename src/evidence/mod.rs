@@ -15,6 +15,7 @@
 mod calendar;
 mod checkpoint;
 mod face;
+mod life;
 mod pods;
 mod restart;
 mod run;

@@ -157,11 +157,13 @@ impl PodProbe {
             return Said { reset: true, ..Said::default() };
         }
         let passed = at.since(old.at);
-        if passed > GAP || !counting {
-            self.forget_runs();
-            return Said::default();
-        }
         let (ok, failed) = (small(new.successful - old.successful), small(new.failed - old.failed));
+        if passed > GAP || !counting {
+            // A container that starts again does not count yet, but the last failures of its life before may lie here.
+            let gave_up = passed <= GAP && self.gave_up(old.at, failed) == Some(true);
+            self.forget_runs();
+            return Said { loud: gave_up, gave_up, ..Said::default() };
+        }
         let checks = ok.saturating_add(failed);
         self.pending += passed;
         if checks == 0 {
@@ -184,11 +186,9 @@ impl PodProbe {
 
     fn loud(&mut self, at: Timestamp, from: Timestamp, checks: u32, failed: u32, above: [u32; 4], credit: f64) -> Said {
         let mut said = Said { credit, loud: true, ..Said::default() };
-        if let Some((ended, known)) = self.given_up.take()
-            && ended >= from
-        {
+        if let Some(gave_up) = self.gave_up(from, failed) {
             // The failures in it led to a restart that is recorded as such; perhaps only now it is seen that they did.
-            said.gave_up = known.saturating_add(failed) >= self.settings.threshold() && failed > 0;
+            said.gave_up = gave_up;
             self.forget_runs();
             return said;
         }
@@ -222,6 +222,13 @@ impl PodProbe {
             self.untold |= !told;
         }
         said
+    }
+
+    /// Whether the failures of a window that begins at `from` were enough for the probe to have ended the life that
+    /// ended in it; `None` if none did.
+    fn gave_up(&mut self, from: Timestamp, failed: u32) -> Option<bool> {
+        let (_, known) = self.given_up.take().filter(|(ended, _)| *ended >= from)?;
+        Some(failed > 0 && known.saturating_add(failed) >= self.settings.threshold())
     }
 
     /// What the runs under way say already.

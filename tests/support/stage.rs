@@ -27,6 +27,8 @@ pub struct Replica {
     failed: u32,
     restarts: u32,
     since: Timestamp,
+    /// Seconds from `since` in which it is not asked; 0 once it serves.
+    starting: i64,
     last_end: Option<Ended>,
 }
 
@@ -39,6 +41,10 @@ pub struct Stage {
     pub replicas: Vec<Replica>,
     /// Whether events come.
     pub events: bool,
+    /// Whether the kubelet's limit of events swallows those of the kills.
+    pub unsaid: bool,
+    /// How long a container that was killed starts again, in seconds.
+    pub starts: i64,
     next: u128,
 }
 
@@ -57,6 +63,8 @@ impl Stage {
             now,
             replicas: Vec::new(),
             events: true,
+            unsaid: false,
+            starts: 0,
             next: 1,
             workload,
         };
@@ -71,7 +79,7 @@ impl Stage {
             self.next += 1;
             let since = self.now;
             let counters = Counters::default();
-            self.replicas.push(Replica { uid, counters, failed: 0, restarts: 0, since, last_end: None });
+            self.replicas.push(Replica { uid, counters, failed: 0, restarts: 0, since, starting: 0, last_end: None });
             self.tell(self.replicas.len() - 1);
         }
     }
@@ -110,7 +118,12 @@ impl Stage {
         for second in 1..=span.floor_seconds() {
             self.now = begin + Span::from_seconds(second);
             for i in 0..self.replicas.len() {
-                if (second + 2 * i as i64) % i64::from(settings.period()) == 0 {
+                let up = self.replicas[i].since + Span::from_seconds(self.replicas[i].starting);
+                if self.replicas[i].starting > 0 && self.now >= up {
+                    self.replicas[i].starting = 0;
+                    self.tell(i);
+                }
+                if self.replicas[i].starting == 0 && (second + 2 * i as i64) % i64::from(settings.period()) == 0 {
                     self.check(i, answer(i, second));
                 }
                 if second % 15 == 0 {
@@ -146,9 +159,10 @@ impl Stage {
             self.evidence.unhealthy(now, uid, &"app".into(), ProbeKind::Liveness, class, 1);
         }
         if kill {
-            if events {
+            if events && !self.unsaid {
                 self.evidence.killing(now, uid, &"app".into(), ProbeKind::Liveness);
             }
+            self.replicas[i].starting = self.starts;
             self.exit(i, 137, "Error");
         }
     }
@@ -177,14 +191,14 @@ pub fn pod_of(s: &Stage, i: usize) -> Pod {
         containers: vec![Container {
             name: "app".into(),
             running_since: Some(r.since),
-            ready: true,
-            started: true,
+            ready: r.starting == 0,
+            started: r.starting == 0,
             restarts: r.restarts,
             last_end: r.last_end.clone(),
         }],
         terminating: false,
         created: r.since,
-        ready: true,
+        ready: r.starting == 0,
     }
 }
 

@@ -1,0 +1,328 @@
+//! Containers' lives as statuses, events and counters tell them: what began, what ended it, and in which company.
+
+use super::Evidence;
+use super::pods::Life;
+use super::restart::{self, COMPANY, Cause, Company, Failing, RESTARTS, RestartRecord, Signs, distance};
+use super::watch::Said;
+use crate::probe::ProbeKind;
+use crate::units::{Name, Span, Timestamp, Uid};
+use crate::workload::{Container, Pod};
+
+/// A restart and the event that names its cause belong together within this time: the grace period lies between them.
+const SAME_RESTART: Span = Span::from_nanos(600 * 1_000_000_000);
+/// An event may be slower than the status that it explains.
+const LATE_EVENT: Span = Span::from_nanos(180 * 1_000_000_000);
+/// Restarts between two looks at a pod of which only the last can be explained; more are counted, not listed.
+const HIDDEN: u32 = 5;
+
+impl Evidence {
+    /// What a pod that is seen for the first time has already been through is not ours to judge.
+    pub(super) fn learn_lives(&mut self, index: usize, pod: &Pod) {
+        self.pods[index].lives.extend(pod.containers.iter().map(|c| Life {
+            container: c.name.clone(),
+            restarts: c.restarts,
+            since: c.running_since,
+            started: c.started,
+            was_ready: c.ready,
+            killed: None,
+        }));
+    }
+
+    pub(super) fn container(&mut self, at: Timestamp, index: usize, now: &Container) {
+        let pod = &mut self.pods[index];
+        let Some(life) = pod.lives.iter_mut().find(|l| l.container == now.name) else {
+            pod.lives.push(Life {
+                container: now.name.clone(),
+                restarts: now.restarts,
+                since: now.running_since,
+                started: now.started,
+                was_ready: now.ready,
+                killed: None,
+            });
+            return;
+        };
+        let before = life.clone();
+        // Garbage collection may lower the count by a little: that is no restart, and no negative one.
+        let more = now.restarts.saturating_sub(before.restarts);
+        life.restarts = now.restarts;
+        if more > 0 {
+            life.killed = None;
+            life.started = false;
+            life.was_ready = false;
+        }
+        let waiting = !life.started && (more == 0 || now.running_since != before.since);
+        life.since = now.running_since.or(life.since);
+        let newly_started = now.started && waiting;
+        life.started = now.started;
+        life.was_ready |= now.ready;
+        let terminating = pod.terminating;
+        if more > 0 && !terminating {
+            self.restarted(at, index, now, &before, more);
+        }
+        if newly_started && let Some(since) = now.running_since {
+            self.started(index, &now.name, at.since(since), false);
+        }
+    }
+
+    fn started(&mut self, index: usize, container: &Name, took: Span, cut_off: bool) {
+        if let Some(probe) = self.pods[index].find(container, ProbeKind::Startup).map(|p| p.probe)
+            && took > Span::ZERO
+        {
+            self.probes[probe].starts.add(took, cut_off);
+        }
+    }
+
+    /// A container's restart count rose.
+    fn restarted(&mut self, at: Timestamp, index: usize, now: &Container, before: &Life, more: u32) {
+        let pod = &mut self.pods[index];
+        let lived = now
+            .last_end
+            .as_ref()
+            .and_then(|e| Some(e.finished?.since(e.started?)))
+            .or_else(|| before.since.map(|s| at.since(s)))
+            .filter(|s| *s >= Span::ZERO);
+        let mut signs = Signs::default();
+        if let Some(p) = pod.find(&now.name, ProbeKind::Liveness) {
+            signs.liveness = Some((p.failed_in_a_row, p.settings.threshold()));
+        }
+        if !before.started
+            && let Some(p) = pod.find(&now.name, ProbeKind::Startup)
+        {
+            let budget = p.initial_delay + Span::from_seconds(p.settings.refusal_tolerance() as i64);
+            signs.overdue = lived.is_some_and(|l| l + Span::SECOND >= budget);
+        }
+        let explained = before.killed.filter(|t| at.since(*t) <= SAME_RESTART).is_some();
+        if !explained {
+            let (cause, confidence) = restart::infer(now.last_end.as_ref(), signs);
+            if cause == Cause::StartupKill
+                && let Some(lived) = lived
+            {
+                self.started(index, &now.name, lived, true);
+            }
+            self.record(at, index, &now.name, cause, confidence, lived);
+        }
+        for _ in 1..more.min(HIDDEN) {
+            self.record(at, index, &now.name, Cause::Unknown, 0.0, None);
+        }
+        for p in self.pods[index].probes.iter_mut().filter(|p| p.container == now.name) {
+            p.life_ended(at);
+        }
+    }
+
+    /// An event said that a container is killed for a failed probe.
+    pub fn killing(&mut self, at: Timestamp, pod: Uid, container: &Name, kind: ProbeKind) {
+        self.tick(at);
+        let (Some(cause), Ok(index)) = (restart::kill(kind), self.pods.binary_search_by_key(&pod, |p| p.uid)) else {
+            return;
+        };
+        if self.pods[index].terminating {
+            return;
+        }
+        // The status was quicker than the event.
+        let late = self.restarts.iter().rposition(|r| {
+            r.pod == pod && r.container == *container && at.since(r.at) <= LATE_EVENT && r.confidence < 0.95
+        });
+        let told = self.pods[index].life(container).and_then(|l| l.killed);
+        if told.is_none()
+            && let Some(i) = late
+        {
+            self.blame(at, i, index, kind, 0.99);
+            return;
+        }
+        if told.is_some_and(|t| at.since(t) < Span::SECOND) {
+            return;
+        }
+        let since = self.pods[index].life(container).and_then(|l| l.since);
+        let lived = since.map(|s| at.since(s)).filter(|s| *s >= Span::ZERO);
+        if cause == Cause::StartupKill
+            && let Some(lived) = lived
+        {
+            self.started(index, container, lived, true);
+        }
+        self.record(at, index, container, cause, 0.99, lived);
+        let pod = &mut self.pods[index];
+        for p in pod.probes.iter_mut().filter(|p| p.container == *container) {
+            p.life_ended(at);
+        }
+        if let Some(life) = pod.lives.iter_mut().find(|l| l.container == *container) {
+            life.killed = Some(at);
+            life.was_ready = false;
+        }
+    }
+
+    /// The scrape after a restart shows failures enough for the probe to have done it, where nothing else told why;
+    /// says whether it was so.
+    pub(super) fn explain(&mut self, at: Timestamp, index: usize, probe: usize) -> bool {
+        let (uid, container) = (self.pods[index].uid, &self.probes[probe].id.container);
+        let unexplained = |r: &RestartRecord| {
+            r.pod == uid
+                && r.container == *container
+                && at.since(r.at) <= LATE_EVENT
+                && matches!(r.cause, Cause::Unknown | Cause::Exit)
+        };
+        let Some(record) = self.restarts.iter().rposition(unexplained) else { return false };
+        self.blame(at, record, index, ProbeKind::Liveness, 0.7);
+        true
+    }
+
+    /// It turns out that a probe did what is recorded already of a container of the pod at `index`.
+    fn blame(&mut self, at: Timestamp, record: usize, index: usize, kind: ProbeKind, confidence: f64) {
+        let Some(cause) = restart::kill(kind) else { return };
+        let known = &mut self.restarts[record];
+        if !known.cause.by_probe() {
+            self.calendar.explained(known.at);
+        }
+        (known.cause, known.confidence) = (cause, confidence);
+        if let Some(p) = self.pods[index].find(&known.container, kind) {
+            let probe = p.probe;
+            known.settings = Some(p.settings);
+            if known.failing == Failing::Untold {
+                known.failing = p.run_failing(at);
+            }
+            if cause == Cause::LivenessKill {
+                self.probes[probe].refused_by_kill(known.at, known.failing);
+                self.restarts[record].company = self.company_of(&self.restarts[record], probe);
+                self.share(record);
+            }
+        }
+        self.weigh();
+    }
+
+    /// A kill and those of other replicas within five minutes before it keep each other company.
+    fn share(&mut self, index: usize) {
+        let (at, pod, container) = {
+            let r = &self.restarts[index];
+            (r.at, r.pod, r.container.clone())
+        };
+        let mut shared = false;
+        for other in &mut self.restarts {
+            if other.cause == Cause::LivenessKill
+                && other.pod != pod
+                && other.container == container
+                && distance(at, other.at) <= COMPANY
+            {
+                other.company = Company::Shared;
+                shared = true;
+            }
+        }
+        if shared {
+            self.restarts[index].company = Company::Shared;
+        }
+    }
+
+    fn record(
+        &mut self,
+        at: Timestamp,
+        index: usize,
+        container: &Name,
+        cause: Cause,
+        confidence: f64,
+        lived: Option<Span>,
+    ) {
+        self.calendar.restart(at, cause.by_probe());
+        let kind = if cause == Cause::StartupKill { ProbeKind::Startup } else { ProbeKind::Liveness };
+        let pod = &mut self.pods[index];
+        let uid = pod.uid;
+        let killer = pod.find(container, kind).filter(|_| cause.by_probe());
+        let (settings, failing, probe) =
+            killer.map_or((None, Failing::Untold, None), |p| (Some(p.settings), p.run_failing(at), Some(p.probe)));
+        let mut record = RestartRecord {
+            at,
+            pod: uid,
+            pod_name: pod.name.clone(),
+            node: pod.node.clone(),
+            container: container.clone(),
+            cause,
+            confidence,
+            settings,
+            failing,
+            company: Company::Alone,
+            lived,
+            weight: 0.0,
+        };
+        if cause == Cause::LivenessKill
+            && let Some(probe) = probe
+        {
+            record.company = self.company_of(&record, probe);
+            if failing != Failing::Slow {
+                self.probes[probe].refused_by_kill(at, failing);
+            }
+        }
+        if self.restarts.len() >= RESTARTS {
+            let gone = self.restarts.remove(0);
+            if gone.cause == Cause::LivenessKill
+                && let Some(seen) = self
+                    .probes
+                    .iter_mut()
+                    .find(|s| s.id.kind == ProbeKind::Liveness && s.id.container == gone.container)
+            {
+                seen.decay_to(at);
+                seen.retire(&gone);
+            }
+        }
+        self.restarts.push(record);
+        if cause == Cause::LivenessKill {
+            self.share(self.restarts.len() - 1);
+        }
+        self.weigh();
+    }
+
+    /// What the other replicas did in the five minutes before.
+    fn company_of(&self, record: &RestartRecord, probe: usize) -> Company {
+        let mut company = Company::Alone;
+        let others = self.pods.iter().filter(|p| p.uid != record.pod && !p.terminating);
+        for p in others.flat_map(|p| &p.probes).filter(|p| p.probe == probe) {
+            if let Some((then, so_far)) = p.failing
+                && record.at.since(then) <= COMPANY
+                && half_the_tolerance(record, so_far)
+            {
+                return Company::Shared;
+            }
+            if p.slow_at.is_some_and(|t| record.at.since(t) <= COMPANY) {
+                company = Company::Beside;
+            }
+        }
+        company
+    }
+
+    /// A replica was slow or failing: restarts of others in the five minutes before were not lonely.
+    pub(super) fn keep_company(&mut self, at: Timestamp, pod: Uid, container: &Name, said: &Said) {
+        let mut changed = false;
+        for r in self.restarts.iter_mut().rev() {
+            if at.since(r.at) > COMPANY {
+                break;
+            }
+            if r.pod == pod || r.container != *container || r.cause != Cause::LivenessKill {
+                continue;
+            }
+            let company = if half_the_tolerance(r, said.failing_for) {
+                Company::Shared
+            } else if said.slow {
+                Company::Beside
+            } else {
+                continue;
+            };
+            if company > r.company {
+                r.company = company;
+                changed = true;
+            }
+        }
+        if changed {
+            self.weigh();
+        }
+    }
+
+    fn weigh(&mut self) {
+        for i in 0..self.restarts.len() {
+            self.restarts[i].weight = restart::first_guess(&self.restarts, i);
+        }
+    }
+}
+
+/// Whether failures of another replica need at least half the tolerance that was not enough here.
+fn half_the_tolerance(record: &RestartRecord, (slow, fast): (f32, f32)) -> bool {
+    let Some(s) = record.settings else { return false };
+    let half = |tolerance: u64, so_far: f32| so_far > 0.0 && so_far >= tolerance as f32 / 2.0;
+    (record.failing.slow() && half(s.stall_tolerance(), slow))
+        || (record.failing.fast() && half(s.refusal_tolerance(), fast))
+}
