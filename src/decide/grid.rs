@@ -13,16 +13,19 @@ const READINESS_TIMEOUTS: [u32; 7] = [2, 3, 5, 6, 7, 8, 10];
 
 /// Least timeout that is ever set on a liveness probe, in seconds.
 pub(super) const LEAST_TIMEOUT: u32 = 5;
-/// Largest stall tolerance that is ever chosen for a liveness probe, in seconds.
-pub(super) const MOST_TOLERANCE: u64 = 60;
+/// Largest stall tolerance that is ever chosen for a liveness probe, in seconds, unless what is there is looser still.
+const MOST_TOLERANCE: u64 = 60;
 /// What an unknown workload holds: the best single setting in hindsight over all kinds of workload.
 pub(super) const IGNORANCE: (u32, u32, u32) = (10, 12, 2);
 
 /// Liveness candidates: the grid, moved into the owner's bounds. Sorted, without doubles; may be empty.
-pub(super) fn liveness(handler: Handler, bounds: &Bounds) -> Vec<Settings> {
+///
+/// Far above [`MOST_TOLERANCE`] there are such as come nearer to it: half of 130 s is as far as one may go unapproved.
+pub(super) fn liveness(handler: Handler, bounds: &Bounds, current: Settings) -> Vec<Settings> {
+    let most = MOST_TOLERANCE.max(current.stall_tolerance());
     let periods = if handler == Handler::Exec { EXEC_PERIODS } else { PERIODS };
     let mut all = inside(&periods, &TIMEOUTS, bounds);
-    all.retain(|s| s.timeout() >= LEAST_TIMEOUT && s.threshold() >= 2 && s.stall_tolerance() <= MOST_TOLERANCE);
+    all.retain(|s| s.timeout() >= LEAST_TIMEOUT && s.threshold() >= 2 && s.stall_tolerance() <= most);
     all
 }
 
@@ -52,12 +55,13 @@ fn inside(periods: &[u32], timeouts: &[u32], bounds: &Bounds) -> Vec<Settings> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]
     fn candidates_move_into_the_owners_bounds() {
         let bounds = Bounds { period: (15, 20), timeout: (1, 9), threshold: (3, 5) };
-        let all = liveness(Handler::Http, &bounds);
+        let all = liveness(Handler::Http, &bounds, Settings::KUBERNETES_DEFAULT);
         assert!(!all.is_empty());
         assert!(all.iter().all(|s| bounds.contain(*s) && s.timeout() >= LEAST_TIMEOUT), "{all:?}");
     }
@@ -65,7 +69,19 @@ mod tests {
     #[test]
     fn bounds_that_forbid_every_sane_timeout_leave_no_candidate() {
         let bounds = Bounds { timeout: (1, 4), ..Bounds::FENCE };
-        assert_eq!(liveness(Handler::Http, &bounds), []);
-        assert_eq!(liveness(Handler::Http, &Bounds { threshold: (1, 1), ..Bounds::FENCE }), []);
+        assert_eq!(liveness(Handler::Http, &bounds, Settings::KUBERNETES_DEFAULT), []);
+        assert_eq!(
+            liveness(Handler::Http, &Bounds { threshold: (1, 1), ..Bounds::FENCE }, Settings::KUBERNETES_DEFAULT),
+            []
+        );
+    }
+
+    #[test]
+    fn only_where_there_is_more_already_does_a_candidate_tolerate_more_than_a_minute() {
+        let most = |current: &str| {
+            let all = liveness(Handler::Http, &Bounds::FENCE, current.parse().unwrap());
+            all.iter().map(|s| s.stall_tolerance()).max().unwrap()
+        };
+        assert_eq!((most("10/1/3"), most("30/10/5")), (60, 90));
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn choose(case: &Case<'_>) -> Choice {
     if let Some(refusal) = refuse::refusal(case) {
         return refusal;
     }
-    let all = grid::liveness(case.probe.handler, &case.permission().bounds);
+    let all = grid::liveness(case.probe.handler, &case.permission().bounds, current);
     let blind = current.timeout() < grid::LEAST_TIMEOUT;
     match refuse::thin(case) {
         Some((reason, message)) if !blind || case.watched() < BLIND_LOOK => {
@@ -113,7 +113,7 @@ fn storm(case: &Case<'_>) -> Option<Choice> {
             within => format!("in {}", about(within)),
         }
     );
-    let all = grid::liveness(case.probe.handler, &case.permission().bounds);
+    let all = grid::liveness(case.probe.handler, &case.permission().bounds, current);
     let helps = |s: &Settings| s.timeout() > current.timeout() && s.stall_tolerance() + 1 >= current.stall_tolerance();
     let period = current.period().max(10);
     let ideal = ignorance(case, period, &all).map(|s| {
