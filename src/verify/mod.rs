@@ -138,7 +138,7 @@ pub fn next(flight: &InFlight, workload: &Workload, evidence: &Evidence, terms: 
     }
     // The patch may be known before the watch has shown it: only what is newer than the patch can contradict it.
     // Until then we are blind, which is no reason to take anything back.
-    if !flight.generation.is_none_or(|g| workload.generation >= g) {
+    if flight.generation.is_some_and(|g| workload.generation < g) {
         return Step::Wait;
     }
     if !holds(true) {
