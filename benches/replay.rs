@@ -1,5 +1,5 @@
 //! Checks a second and core of a replay: 10/1/3 on a quiet trace, and every policy on a loaded one, beside a plain loop.
-#![expect(missing_docs, clippy::unwrap_used, reason = "a bench")]
+#![expect(clippy::unwrap_used, reason = "a bench")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use probe_tuner::probe::{Answer, Settings};
