@@ -6,7 +6,7 @@
 //! namespace says and never widens it. Knows no clock and no cluster.
 //!
 //! Both edges read with the same eyes: `observe` when an object changes, `act` once more on the fresh object just before
-//! a patch. The keys and their meaning stand in the reference on annotations.
+//! a patch. The keys and their meaning stand in docs/reference/annotations.md.
 
 mod pause;
 mod window;
@@ -98,6 +98,11 @@ const KEYS: [(&str, bool); 13] = [
     // On the daemon's own Lease only.
     ("paused", false),
 ];
+
+/// Every key that means something, without [`PREFIX`]; the reference lists them.
+pub fn keys() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|(key, _)| *key)
+}
 
 /// Longest text of an owner that is repeated in our objects and events, in characters.
 const LONGEST_ECHO: usize = 128;
@@ -267,7 +272,7 @@ impl Rules {
             .map(|(known, _)| (distance(&key, known), known))
             .min()
             .filter(|(distance, _)| *distance <= 3)
-            .map_or(String::from("the keys stand in the reference on annotations"), |(_, known)| {
+            .map_or(String::from("docs/reference/annotations.md has every key"), |(_, known)| {
                 format!("did you mean {PREFIX}{known}?")
             });
         self.remark(on, format!("annotation {PREFIX}{key} is not known and has no effect; hint: {nearest}"));
@@ -510,7 +515,7 @@ mod tests {
         assert_eq!(
             messages,
             [
-                "annotation probe-tuner.io/frobnicate-all is not known and has no effect; hint: the keys stand in the reference on annotations",
+                "annotation probe-tuner.io/frobnicate-all is not known and has no effect; hint: docs/reference/annotations.md has every key",
                 "annotation probe-tuner.io/windw is not known and has no effect; hint: did you mean probe-tuner.io/window?",
             ]
         );
