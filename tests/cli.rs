@@ -108,8 +108,27 @@ fn a_context_that_is_not_there_is_answered_with_those_that_are() {
     let path = kubeconfig("contexts");
     let text = run(&["pause", "-n", "shop", "--context", "shot", "--kubeconfig", path.to_str().unwrap()]);
     let expected = format!(
-        "exit 2\n--- out\n--- err\nerror: {}: no context \"shot\"\n\nhint: there are shut, other\n",
+        "exit 2\n--- out\n--- err\nerror: {}: no context \"shot\"\n\nhint: its contexts are shut, other\n",
         path.display()
     );
     assert_eq!(text, expected);
+}
+
+#[test]
+fn a_kubeconfig_with_a_mistake_is_told_without_the_credentials_beside_it() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("broken.kubeconfig");
+    std::fs::write(&path, "clusters: [\nusers:\n- name: me\n  user: {token: s3cret}\n").unwrap();
+    for command in [&["pause", "-A"][..], &["recommend"]] {
+        let text = run(&[command, &["--kubeconfig", path.to_str().unwrap()]].concat());
+        assert!(text.starts_with("exit 2\n") && text.contains("line "), "{text}");
+        assert!(!text.contains("s3cret") && !text.contains("token"), "{text}");
+    }
+}
+
+#[test]
+fn a_recommendation_of_a_cluster_that_is_not_there_fails_at_once_with_the_reason() {
+    let path = kubeconfig("gone");
+    let text = run(&["recommend", "-n", "shop", "--kubeconfig", path.to_str().unwrap()]);
+    assert!(text.starts_with("exit 4\n--- out\n--- err\nerror: context shut: cannot look at it\n"), "{text}");
+    assert!(text.contains("Connection refused"), "{text}");
 }

@@ -59,9 +59,20 @@ shop/Deployment/web  app        readiness  10/1/3             unknown         31
 shop/Deployment/web  proxy      liveness   10/1/3 -> 10/12/2  100 -> 1        31s -> 34s      90%   WAITS_FOR_ROLLOUT
   timeouts restarted it; [31m better with the next release
 
-false restarts: expected a pod-year, now -> then; detects within: worst time from a hang to the kubelet's verdict
+numbers:        period/timeout/threshold, now -> recommended
+false restarts: expected a pod-year (of a readiness probe: removals), now -> then
+detects within: worst time from a hang to the kubelet's verdict, now -> then
+sure:           how likely the recommended numbers keep the false restarts that are accepted
 ";
     assert_eq!(render(&[view()], Form::Table), expected);
+}
+
+#[test]
+fn words_below_a_row_are_broken_before_a_terminal_breaks_them() {
+    let long = View { message: "slow ".repeat(60).trim_end().into(), ..view() };
+    let text = render(&[long], Form::Table);
+    let words: Vec<&str> = text.lines().filter(|line| line.starts_with("  slow")).collect();
+    assert!(words.len() > 2 && words.iter().all(|line| line.len() <= 98), "{text}");
 }
 
 #[test]
@@ -86,8 +97,9 @@ fn the_patch_names_what_changes_and_puts_sidecars_in_their_own_list() {
 }
 
 #[test]
-fn the_kustomization_is_a_file_that_can_be_used_as_it_is() {
+fn the_kustomization_is_a_file_that_wants_only_the_manifests() {
     let expected = "\
+# Put it beside your manifests, and name those under `resources:`.
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 patches:

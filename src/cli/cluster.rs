@@ -165,7 +165,9 @@ impl ClusterArgs {
     }
 
     fn unreadable(&self, what: &str, error: &KubeconfigError) -> Failure {
-        let problem = Problem::new(format!("{}: {what}", self.place())).because(error);
+        // The first line only: the parser shows the lines around a mistake, and in this file those are credentials.
+        let why = error.to_string();
+        let problem = Problem::new(format!("{}: {what}", self.place())).cause(why.lines().next().unwrap_or_default());
         Failure::unreadable([problem.hint("name the file with --kubeconfig or $KUBECONFIG")])
     }
 
@@ -180,7 +182,7 @@ impl ClusterArgs {
             } else {
                 String::new()
             };
-            (format!("{place}: no context {name:?}"), format!("there are {}{more}", shown.join(", ")))
+            (format!("{place}: no context {name:?}"), format!("its contexts are {}{more}", shown.join(", ")))
         };
         Problem::new(what).hint(if known.is_empty() { "it has no contexts".to_owned() } else { hint })
     }
@@ -198,7 +200,7 @@ impl Cluster {
                 match status.code {
                     401 => problem.hint("the API server does not know who you are: log in again"),
                     403 => problem.hint(format!("your account needs the right to {rights}")),
-                    404 => problem.hint("is it the right cluster, and is probe-tuner installed there?"),
+                    404 => problem.hint("is it the right cluster, and is probe-tuner installed there? `kubectl apply -k deploy/manifests` installs it"),
                     429 | 500..=599 => problem.hint("the API server is in trouble: try again later"),
                     _ => problem,
                 }

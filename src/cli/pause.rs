@@ -14,7 +14,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// Arguments of `pause`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The word stands on the Lease probe-tuner in the daemon's namespace. The daemon reads it before\n\
+    after_help = "The word stands on the Lease probe-tuner in the daemon's namespace. The daemon reads it before \
 each write; a change that is under way is not taken back.\n\n\
 Examples:\n  probe-tuner pause -n shop\n  probe-tuner pause -A\n  probe-tuner pause -A --all-contexts"
 )]

@@ -9,15 +9,19 @@ use crate::run::daemon::Setup;
 use crate::run::recommend::{Scope, recommend};
 use crate::units::Name;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How long a pass may take.
 const WITHIN: Duration = Duration::from_secs(60);
 
+/// How long the first answer may take; a server that is slower is asked all the same.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
 /// Looks once and says which numbers each probe should have.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Reads what the daemon has seen and decided, where you may; without it this is one look at each kubelet, and\n\
-the answer is mostly THIN_EVIDENCE. Writes nothing: of what is no reading the API server sees only the request\n\
+    after_help = "Reads what the daemon has seen and decided, where you may; without it this is one look at each kubelet, and \
+the answer is mostly THIN_EVIDENCE. Writes nothing: of what is no reading the API server sees only the request \
 for a token of account probe-tuner-scrape. Namespaces need no annotation for it.\n\n\
 Examples:\n  probe-tuner recommend -n shop\n  probe-tuner recommend -A -o json\n  \
 probe-tuner recommend -n shop -o patch | sh"
@@ -44,8 +48,16 @@ pub struct Args {
 /// Exit code 2 for what cannot be read, 4 when the cluster did not answer.
 pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let config = args.config.load(&[])?;
-    let pass = block_on(async {
+    let (pass, looked_in) = block_on(async {
         let cluster = args.cluster.one().await?;
+        // Asked first, so that a cluster that is not there is told at once and with its reason.
+        match timeout(ANSWERS_WITHIN, cluster.client.apiserver_version()).await {
+            // Who may not ask for the version may still list.
+            Ok(Err(error)) if !matches!(&error, kube::Error::Api(status) if status.code == 403) => {
+                return Err(cluster.failure("look at it", "get /version", &error));
+            }
+            _ => {}
+        }
         let scope = if args.all_namespaces {
             Scope::All
         } else if args.namespace.is_empty() {
@@ -54,10 +66,17 @@ pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
             Scope::Named(args.namespace.iter().map(|n| Name::from(n.as_str())).collect())
         };
         let setup = Setup { config, client: cluster.client.clone(), roots: cluster.roots.clone() };
-        recommend(&setup, scope, WITHIN).await.map_err(failure)
+        let looked_in = match &scope {
+            Scope::Named(names) => names.iter().map(|n| &**n).collect::<Vec<_>>().join(", "),
+            Scope::All | Scope::OptedIn => "every namespace".to_owned(),
+        };
+        Ok((recommend(&setup, scope, WITHIN).await.map_err(failure)?, looked_in))
     })?;
     for warning in &pass.warnings {
         writeln!(console.err, "warning: {}", warning.replace('\n', " "))?;
+    }
+    if pass.views.is_empty() {
+        writeln!(console.err, "hint: looked in {looked_in}; -n names other namespaces, -A means all")?;
     }
     write!(console.out, "{}", recommendation::render(&pass.views, args.output))?;
     Ok(Exit::Done)

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 /// Watches, decides, and changes what it may.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Nothing is written where no namespace is annotated probe-tuner.io/mode, nor before the API server was seen\n\
+    after_help = "Nothing is written where no namespace is annotated probe-tuner.io/mode, nor before the API server was seen \
 to refuse what the fence must refuse. SIGTERM ends it after it has written down what it knows.\n\n\
 Examples:\n  probe-tuner run\n  probe-tuner run --config tuner.toml --listen 127.0.0.1:9753\n  \
 probe-tuner run --kubeconfig ~/.kube/config --set cluster.mode=recommend"
@@ -66,7 +66,8 @@ pub(super) fn failure(error: Error) -> Failure {
     };
     match error {
         Error::Http(_) | Error::Authority { .. } => Failure::unreadable([problem]),
-        Error::NotInTime(_) => {
+        Error::NotInTime(_, why) => {
+            let problem = why.into_iter().fold(problem, |problem, why| problem.cause(why));
             Failure::cluster(problem.hint("can the API server be reached, and may you list namespaces and pods?"))
         }
         Error::Observe(_) | Error::Task(_) => Failure::ours(problem),

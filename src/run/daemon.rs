@@ -71,9 +71,9 @@ pub enum Error {
     /// Observing has ended.
     #[error(transparent)]
     Observe(#[from] observe::Error),
-    /// The first lists did not come in time.
+    /// The first lists did not come in time; what was heard meanwhile.
     #[error("the cluster's namespaces, workloads and pods could not be listed within {0:?}")]
-    NotInTime(Duration),
+    NotInTime(Duration, Vec<String>),
     /// A task of the daemon is dead: it goes on being useless, so it ends.
     #[error("the task {0} ended\nhint: this is a bug of probe-tuner; the process ends so that it is started anew")]
     Task(&'static str),

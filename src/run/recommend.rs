@@ -80,7 +80,7 @@ pub async fn recommend(setup: &Setup, scope: Scope, within: Duration) -> Result<
         Err(_) if observer.progress.borrow().full => {
             pass.warn(format!("not every kubelet or metrics answered within {within:?}"))
         }
-        Err(_) => return Err(Error::NotInTime(within)),
+        Err(_) => return Err(Error::NotInTime(within, pass.warnings.into_iter().collect())),
     }
     while let Ok(o) = heard.try_recv() {
         pass.fact(o);

@@ -22,6 +22,9 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 /// The target of our log lines. Those of libraries are shown from `warn` on, at level `trace` all of them.
 const TARGET: &str = "probe_tuner";
 
+/// Where the Kubernetes client tells of each request that failed.
+const CLIENT: &str = "kube_client::client::builder";
+
 /// Sets the process's log up, on standard error. Once a process.
 ///
 /// # Errors
@@ -36,6 +39,8 @@ pub fn log(log: &Log) -> Result<(), TryInitError> {
     };
     let others = if log.level == Level::Trace { level } else { level.min(LevelFilter::WARN) };
     let filter = Targets::new().with_target(TARGET, level).with_default(others);
+    // The client's own line for each request that failed gives no reason; ours does.
+    let filter = if log.level == Level::Trace { filter } else { filter.with_target(CLIENT, LevelFilter::OFF) };
     let terminal = std::io::stderr().is_terminal();
     let text = match log.format {
         Format::Auto => terminal,

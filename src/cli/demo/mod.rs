@@ -124,7 +124,7 @@ fn tell(line: &Line, paint: Paint, out: &mut dyn Write) -> std::io::Result<()> {
 }
 
 /// Breaks a text into lines of at most `width` characters, between words.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let line = lines.last_mut().map_or(0, |l| l.chars().count());

@@ -60,6 +60,7 @@ pub(super) fn kustomization(views: &[&View]) -> String {
     for (v, containers) in wanted(views) {
         let (kind, name, namespace) = (v.address.kind.name(), &v.address.name, &v.address.namespace);
         if out.is_empty() {
+            out += "# Put it beside your manifests, and name those under `resources:`.\n";
             out += "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\npatches:\n";
         }
         out += &format!("- target: {{group: apps, version: v1, kind: {kind}, name: {name}, namespace: {namespace}}}\n");

@@ -1,10 +1,22 @@
 //! The table: a row a probe, the words that explain it below its workload.
 
 use super::{Numbers, Row};
+use crate::cli::demo::wrap;
 use std::fmt::Write;
 
 const HEADS: [&str; 8] =
     ["WORKLOAD", "CONTAINER", "PROBE", "NUMBERS", "FALSE RESTARTS", "DETECTS WITHIN", "SURE", "REASON"];
+
+/// The longest line of words below a row.
+const WIDTH: usize = 96;
+
+/// What the columns mean, for who sees them for the first time.
+const LEGEND: &str = "
+numbers:        period/timeout/threshold, now -> recommended
+false restarts: expected a pod-year (of a readiness probe: removals), now -> then
+detects within: worst time from a hang to the kubelet's verdict, now -> then
+sure:           how likely the recommended numbers keep the false restarts that are accepted
+";
 
 pub(super) fn render(rows: &[Row]) -> String {
     if rows.is_empty() {
@@ -24,12 +36,12 @@ pub(super) fn render(rows: &[Row]) -> String {
         // Words that the next row of the same workload repeats stand once, below the last of them.
         let words = |r: &Row| (r.namespace.clone(), r.kind, r.name.clone(), r.message.clone());
         if rows.get(i + 1).is_none_or(|next| words(next) != words(row)) {
-            writeln!(out, "  {}", plain(&row.message)).expect("writing to a string cannot fail");
+            for words in wrap(&plain(&row.message), WIDTH) {
+                writeln!(out, "  {words}").expect("writing to a string cannot fail");
+            }
         }
     }
-    if rows.iter().any(|r| r.false_restarts.is_some()) {
-        out.push_str("\nfalse restarts: expected a pod-year, now -> then; detects within: worst time from a hang to the kubelet's verdict\n");
-    }
+    out.push_str(LEGEND);
     out
 }
 
