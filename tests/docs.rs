@@ -11,7 +11,7 @@ const REASONS: &str = include_str!("../docs/reference/reasons.md");
 /// The cells of all table rows whose first cell is one word of code.
 fn rows(page: &str) -> impl Iterator<Item = Vec<&str>> {
     page.lines().filter(|line| line.starts_with("| `")).map(|line| {
-        let cells = line.trim_matches('|').split(" | ");
+        let cells = line.strip_prefix('|').and_then(|l| l.strip_suffix('|')).unwrap_or(line).split('|');
         cells.map(|cell| cell.trim().trim_matches('`')).collect()
     })
 }

@@ -144,6 +144,22 @@ fn nothing_is_planned_while_the_fence_does_not_refuse() {
 }
 
 #[test]
+fn what_would_need_two_approvals_is_not_even_asked_for() {
+    let far = |c: &mut Case| c.judgements[0].wanted = settings("10/30/2");
+    let words = held(
+        with(|c| {
+            far(c);
+            c.workload.probes[0].settings = settings("5/1/3");
+            c.judgements[0].current = settings("5/1/3");
+            c.workload.permission.approvals = true;
+        }),
+        Reason::NeedsApproval,
+    );
+    assert!(words.contains("double"), "{words}");
+    held(with(|c| c.workload.permission.protected = true), Reason::NeedsApproval);
+}
+
+#[test]
 fn nothing_is_planned_before_the_records_of_an_earlier_life_are_read() {
     let c = case("shop", "web", Urgency::Storm);
     let wishes =

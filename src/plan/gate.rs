@@ -2,7 +2,7 @@
 //! state, then our manners.
 
 use super::{DEGRADED_AFTER, LONGEST_REST, Limits, Standing, Wish, rolled_out};
-use crate::change::{Change, Intent};
+use crate::change::{Change, Intent, Step};
 use crate::decide::Urgency;
 use crate::policy::{Mode, Permission};
 use crate::reason::Reason;
@@ -38,6 +38,9 @@ pub(super) fn hold(
         if revert {
             return unpatchable(wish.workload, true);
         }
+        if let Some(held) = risky(wish, change) {
+            return Some(held);
+        }
         history(wish, urgency)
             .or_else(|| unpatchable(wish.workload, false))
             .or_else(|| outside_window(&wish.workload.permission, now))
@@ -71,6 +74,23 @@ fn owner(p: &Permission, now: Timestamp) -> Option<Held> {
         return Some((Reason::Paused, "paused by a person; `probe-tuner resume` goes on".into()));
     }
     None
+}
+
+/// What the fence refuses because two people would have to approve it, which nobody can yet: asking would only be
+/// refused.
+fn risky(wish: &Wish<'_>, change: &Change) -> Option<Held> {
+    let far = |s: &Step| {
+        let (from, to) = (s.from.stall_tolerance(), s.to.stall_tolerance());
+        to > 2 * from || 2 * to < from
+    };
+    let words = if wish.workload.permission.protected {
+        "the namespace is probe-tuner.io/protected: every change needs two approvals, which cannot be given yet"
+    } else if change.steps.iter().any(far) {
+        "the tolerance would more than double or halve: that needs two approvals, which cannot be given yet"
+    } else {
+        return None;
+    };
+    Some((Reason::NeedsApproval, words.into()))
 }
 
 /// What has happened to this workload, and whether the wish is worth a rollout at all.
