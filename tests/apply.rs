@@ -132,7 +132,8 @@ async fn a_fault_before_the_patch_ends_it_there_and_nothing_is_written() {
             (refuse_because(422, "invalid", &["must be greater than 0"]), "Refused"),
             (refuse(403, "no right"), "Refused"),
             (refuse_because(403, "denied", &["policy x denied request: y"]), "Refused"),
-            (refuse(401, "who"), "Refused"),
+            // Nobody has said no to the change: it may come again, and a way back is not given up for it.
+            (refuse(401, "who"), "Withheld"),
             (refuse(500, "internal"), "Withheld"),
             (Answer::Say(503, vec![], "upstream".into()), "Withheld"),
             (Answer::Say(200, vec![], "<html>".into()), "Withheld"),
@@ -206,7 +207,8 @@ async fn too_many_requests_is_waited_for_as_long_as_the_server_says() {
 async fn a_server_that_asks_for_more_patience_than_there_is_gets_no_second_request() {
     let busy = Answer::Say(429, vec![("retry-after", "3600".into())], "Too many requests".into());
     let (outcome, requests) = fault(4, busy).await;
-    assert_eq!((outcome, requests), (Outcome::Refused { why: "the patch was refused: Too many requests".into() }, 5));
+    let why = "the patch was put off, nothing was written: 429: Too many requests".into();
+    assert_eq!((outcome, requests), (Outcome::Withheld { reason: Reason::Refused, why }, 5));
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ fn all_mistakes_come_at_once_each_with_its_place() {
              the default is level = \"info\"",
             "environment variable PROBE_TUNER_HTTP_LISTEN: http.listen: found \"9753\", wanted an IP address and a \
              port, as \"127.0.0.1:9753\" or \"[::]:9753\" | the default is 127.0.0.1:9753",
-            "flag --set: verify.watch: found \"1\", wanted a duration from 10s to 30d | the default is 24h",
+            "flag --set: verify.watch: found \"1\", wanted a duration from 10s to 24h | the default is 24h",
         ]
     );
 }
