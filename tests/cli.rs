@@ -132,3 +132,33 @@ fn a_recommendation_of_a_cluster_that_is_not_there_fails_at_once_with_the_reason
     assert!(text.starts_with("exit 4\n--- out\n--- err\nerror: context shut: cannot look at it\n"), "{text}");
     assert!(text.contains("Connection refused"), "{text}");
 }
+
+#[test]
+fn all_mistakes_of_broken_traces_come_at_once_and_nothing_is_lost_on_standard_output() {
+    let file = |name: &str, text: &str| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.csv", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let rows = file("rows", "t_s,latency_ms,ok\n0,1.0,1\n1,fast,1\n2,3,yes\n1.5,-4,1\n");
+    let header = file("header", "time,latency_ms,ok\n0,1,1\n");
+    let good = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/traces/redis-exec-step.csv");
+    let absent = "/nonexistent/trace.csv";
+    let seen = run(&["replay", &rows, good, &header, absent]);
+    for path in [&rows, &header] {
+        std::fs::remove_file(path).unwrap();
+    }
+    let hint = "hint: a trace has the columns t_s,latency_ms,ok; see docs/reference/trace.md";
+    let number = "wanted milliseconds, a number from 0 to 86400000, or nothing";
+    assert_eq!(
+        seen,
+        format!(
+            "exit 2\n--- out\n--- err\n\
+             error: {rows}:3: latency_ms: found \"fast\", {number}\n\n\
+             error: {rows}:4: ok: found \"yes\", wanted 1 or 0\n\n\
+             error: {rows}:5: latency_ms: found \"-4\", {number}\n\n{hint}\n\n\
+             error: {header}:1: t_s: found \"time,latency_ms,ok\", wanted a column t_s\n\n{hint}\n\n\
+             error: {absent}: cannot be read\n  cause: No such file or directory (os error 2)\n"
+        )
+    );
+}
