@@ -3,17 +3,17 @@
 
 use std::{env, fs, path::Path};
 
-/// Set it to write the file instead of comparing: `BLESS=1 cargo test --test crds`.
-const BLESS: &str = "BLESS";
+/// Set it to write the file instead of comparing: `UPDATE=1 cargo test --test crds`.
+const UPDATE: &str = "UPDATE";
 
 #[test]
 fn the_definitions_under_deploy_are_those_of_the_program() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/manifests/crds/probetunings.yaml");
     let yaml = probe_tuner::crd::yaml();
-    if env::var_os(BLESS).is_some() {
+    if env::var_os(UPDATE).is_some() {
         fs::write(&path, &yaml).unwrap();
     }
-    assert_eq!(fs::read_to_string(&path).unwrap(), yaml, "write it anew: {BLESS}=1 cargo test --test crds");
+    assert_eq!(fs::read_to_string(&path).unwrap(), yaml, "write it anew: {UPDATE}=1 cargo test --test crds");
 }
 
 /// The API server refuses a definition whose lists and texts have no bound, or makes rules over them too dear.

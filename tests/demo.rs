@@ -72,8 +72,8 @@ fn the_picture_is_one_file_without_anything_from_elsewhere() {
 fn the_picture_of_the_readme_is_that_of_the_day() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/demo.svg");
     let picture = run(&["demo", "-o", "svg"], false);
-    if std::env::var_os("BLESS").is_some() {
+    if std::env::var_os("UPDATE").is_some() {
         std::fs::write(file, &picture).unwrap();
     }
-    assert_eq!(std::fs::read_to_string(file).unwrap(), picture, "draw it anew: BLESS=1 cargo test --test demo");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), picture, "draw it anew: UPDATE=1 cargo test --test demo");
 }
