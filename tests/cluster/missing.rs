@@ -49,11 +49,30 @@ fn without_fence_kinds_or_metrics_the_daemon_says_what_is_missing_goes_on_and_wr
 fn recommend_makes_one_pass_shows_every_probe_and_writes_nothing() {
     let c = cluster();
     c.namespace("asked", &[]);
+    // An account of its own with the daemon's rights to read, and in its namespace also those to write: what it does not
+    // write it could have written.
+    c.kubectl(&["create", "serviceaccount", "asker", "-n", "asked"]);
+    c.kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "asker",
+        "--clusterrole=probe-tuner-read",
+        "--serviceaccount=asked:asker",
+    ]);
+    c.kubectl(&[
+        "create",
+        "rolebinding",
+        "asker",
+        "-n",
+        "probe-tuner",
+        "--role=probe-tuner",
+        "--serviceaccount=asked:asker",
+    ]);
     c.apply(&deployment("web", 2, &json!([{}]), &json!({})).to_string(), &["-n", "asked"]);
     c.kubectl(&["rollout", "status", "deployment/web", "-n", "asked", "--timeout=60s"]);
     let out = Command::new(env!("CARGO_BIN_EXE_probe-tuner"))
         .args(["recommend", "-n", "asked", "-o", "json", "--kubeconfig"])
-        .arg(c.kubeconfig_of("probe-tuner", "probe-tuner"))
+        .arg(c.kubeconfig_of("asked", "asker"))
         .output()
         .unwrap();
     let err = String::from_utf8(out.stderr).unwrap();
@@ -67,7 +86,8 @@ fn recommend_makes_one_pass_shows_every_probe_and_writes_nothing() {
     );
     assert_eq!((row["reason"].as_str(), &row["recommended"]), (Some("THIN_EVIDENCE"), &row["current"]), "{row:#}");
     assert_eq!(get(c, "deployment", "asked", "web").unwrap()["metadata"]["generation"], 1);
-    let agent = |e: &super::support::minicluster::AuditEntry| e.user == DAEMON && e.namespace == "asked" && e.writes();
-    let written: Vec<_> = c.audit().into_iter().filter(agent).collect();
+    let asked: Vec<_> = c.audit().into_iter().filter(|e| e.user == "system:serviceaccount:asked:asker").collect();
+    assert!(asked.len() > 5, "{asked:?}");
+    let written: Vec<_> = asked.into_iter().filter(|e| e.writes()).collect();
     assert!(written.is_empty(), "{written:?}");
 }
