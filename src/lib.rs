@@ -36,6 +36,8 @@ pub mod crd;
 pub mod annotations;
 pub mod objects;
 pub mod cluster;
+pub mod ask;
+pub mod load;
 pub mod store;
 pub mod observe;
 pub mod act;

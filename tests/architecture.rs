@@ -48,9 +48,11 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
     ("annotations", Edge, &[]),
     ("objects", Edge, &["annotations"]),
     ("cluster", Edge, &[]),
+    ("ask", Edge, &[]),
+    ("load", Edge, &["record"]),
     ("store", Edge, &["evidence", "decide", "engine", "crd", "annotations", "cluster"]),
     // Not act: who looks does not touch.
-    ("observe", Edge, &["annotations", "objects", "cluster"]),
+    ("observe", Edge, &["annotations", "objects", "cluster", "ask"]),
     // Not observe: it reads afresh.
     ("act", Edge, &["annotations", "objects", "cluster"]),
     ("config", Edge, &[]),
@@ -73,6 +75,8 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
             "annotations",
             "objects",
             "cluster",
+            "ask",
+            "load",
             "store",
             "observe",
             "act",
@@ -84,7 +88,21 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
     (
         "cli",
         Edge,
-        &["decide", "engine", "sim", "record", "replay", "crd", "annotations", "store", "config", "telemetry", "run"],
+        &[
+            "decide",
+            "engine",
+            "sim",
+            "record",
+            "replay",
+            "crd",
+            "annotations",
+            "ask",
+            "load",
+            "store",
+            "config",
+            "telemetry",
+            "run",
+        ],
     ),
 ];
 

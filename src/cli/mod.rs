@@ -14,10 +14,12 @@ mod demo;
 mod exit;
 mod failure;
 mod pause;
+mod record;
 mod recommend;
 pub mod recommendation;
 mod replay;
 mod run;
+mod signals;
 mod sim;
 mod version;
 
@@ -55,6 +57,8 @@ enum Command {
     Run(run::Args),
     /// Look once and say which numbers each probe should have; writes nothing
     Recommend(recommend::Args),
+    /// Ask a health endpoint at a fixed rate and write a trace of its answers
+    Record(record::Args),
     /// Play policies on recorded traces: false restarts, time unready, time to find a hang or a crash
     Replay(replay::Args),
     /// Watch a day of a simulated cluster, with and without probe-tuner; needs no cluster
@@ -76,6 +80,7 @@ impl Command {
         match self {
             Command::Run(args) => run::run(args, console),
             Command::Recommend(args) => recommend::run(args, console),
+            Command::Record(args) => record::run(args, console),
             Command::Replay(args) => replay::run(args, console),
             Command::Demo(args) => demo::run(args, console),
             Command::Sim(args) => sim::run(args, console),

@@ -2,10 +2,9 @@
 
 use super::cluster::{ClusterArgs, block_on};
 use super::configuration::ConfigArgs;
-use super::{Console, Exit, Failure, Problem};
+use super::{Console, Exit, Failure, Problem, signals};
 use crate::run::daemon::{self, Error, Setup};
 use crate::telemetry;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// Watches, decides, and changes what it may.
@@ -37,22 +36,12 @@ pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
     console.out.flush()?;
     block_on(async {
         let cluster = args.cluster.one().await?;
-        let (mut term, mut int) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-        let stop = async move {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
-            }
-        };
+        let stop = signals::stop()?;
         let setup = Setup { config, client: cluster.client.clone(), roots: cluster.roots.clone() };
         let (address, _) = oneshot::channel();
         daemon::run(setup, address, stop).await.map_err(failure)?;
         Ok(Exit::Done)
     })
-}
-
-fn on(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(|e| Failure::ours(Problem::new("cannot wait for signals").because(&e)))
 }
 
 /// What a loop's end means for the caller.

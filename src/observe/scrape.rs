@@ -13,6 +13,7 @@
 
 use super::page::{PAGE_LIMIT, Page, PageError, Parser};
 use super::{Closed, Notice, Shared};
+use crate::ask;
 use crate::cluster::{Call, Failure, Patience};
 use crate::observation::Fact;
 use crate::units::Name;
@@ -27,11 +28,9 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Client;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -396,60 +395,18 @@ fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn tls(trust: &Trust) -> Result<ClientConfig, ScrapeError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|e| ScrapeError::Authority(e.to_string()))?;
     match trust {
         Trust::Roots(roots) => {
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let builder = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .map_err(|e| ScrapeError::Authority(e.to_string()))?;
             let mut store = RootCertStore::empty();
             for root in roots {
                 store.add(CertificateDer::from(root.clone())).map_err(|e| ScrapeError::Authority(e.to_string()))?;
             }
             Ok(builder.with_root_certificates(store).with_no_client_auth())
         }
-        Trust::Anybody => Ok(builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
-            .with_no_client_auth()),
-    }
-}
-
-/// Believes any certificate. Only for [`Trust::Anybody`].
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        Trust::Anybody => ask::unverified().map_err(|e| ScrapeError::Authority(e.to_string())),
     }
 }

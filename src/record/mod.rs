@@ -10,7 +10,7 @@ mod read;
 mod write;
 
 pub use read::{LONGEST_LINE, MOST_MISTAKES, MOST_ROWS, Mistake, Mistakes, read};
-pub use write::write;
+pub use write::{header, line, write};
 
 use crate::probe::Answer;
 use crate::units::Span;

@@ -1,6 +1,6 @@
 //! Rows to bytes.
 
-use super::Trace;
+use super::{Columns, Load, Row, Trace};
 use crate::probe::Answer;
 use crate::units::Span;
 use std::fmt::Write;
@@ -9,35 +9,45 @@ use std::fmt::Write;
 /// the same trace, to the nanosecond (up to 104 days).
 pub fn write(trace: &Trace) -> String {
     let columns = trace.columns();
-    let optional = [("node_cpu", columns.node_cpu), ("pod_cores", columns.pod_cores), ("throttled", columns.throttled)];
+    trace.rows().iter().fold(header(columns), |text, row| text + &line(row, columns))
+}
+
+/// The header line, with its end. Then come the [`line`]s, in order of time.
+pub fn header(columns: Columns) -> String {
     let mut text = String::from("t_s,latency_ms,ok");
+    let optional = [("node_cpu", columns.node_cpu), ("pod_cores", columns.pod_cores), ("throttled", columns.throttled)];
     for (name, _) in optional.iter().filter(|(_, has)| *has) {
         text.push(',');
         text.push_str(name);
     }
     text.push('\n');
-    for row in trace.rows() {
-        push_decimal(&mut text, row.at, 1_000_000_000);
-        let (latency, ok) = match row.answer {
-            Answer::Healthy(latency) => (Some(latency), '1'),
-            Answer::Unhealthy(latency) => (Some(latency), '0'),
-            Answer::Never => (None, '0'),
-        };
-        text.push(',');
-        if let Some(latency) = latency {
-            push_decimal(&mut text, latency, 1_000_000);
-        }
-        text.push(',');
-        text.push(ok);
-        let values = [row.load.node_cpu, row.load.pod_cores, row.load.throttled];
-        for (value, _) in values.into_iter().zip(optional).filter(|(_, (_, has))| *has) {
-            text.push(',');
-            if let Some(value) = value {
-                write!(text, "{value}").unwrap_or_default();
-            }
-        }
-        text.push('\n');
+    text
+}
+
+/// A row under a [`header`] of the same columns, with its end. A value whose column is not there is left out.
+pub fn line(row: &Row, columns: Columns) -> String {
+    let mut text = String::new();
+    push_decimal(&mut text, row.at, 1_000_000_000);
+    let (latency, ok) = match row.answer {
+        Answer::Healthy(latency) => (Some(latency), '1'),
+        Answer::Unhealthy(latency) => (Some(latency), '0'),
+        Answer::Never => (None, '0'),
+    };
+    text.push(',');
+    if let Some(latency) = latency {
+        push_decimal(&mut text, latency, 1_000_000);
     }
+    text.push(',');
+    text.push(ok);
+    let Load { node_cpu, pod_cores, throttled } = row.load;
+    let values = [(node_cpu, columns.node_cpu), (pod_cores, columns.pod_cores), (throttled, columns.throttled)];
+    for (value, _) in values.into_iter().filter(|(_, has)| *has) {
+        text.push(',');
+        if let Some(value) = value {
+            write!(text, "{value}").unwrap_or_default();
+        }
+    }
+    text.push('\n');
     text
 }
 

@@ -1,7 +1,7 @@
 //! The loops: each feeds the one engine from one source and obeys its plans in one way.
 //!
 //! **Takes** settings and, for the daemon, a client. **Gives** what its loop is for: a running daemon, one pass of
-//! recommendations, a told day. **Never** decides: what differs between the loops is where facts come from and what
+//! recommendations, a recording, a told day. **Never** decides: what differs between the loops is where facts come from and what
 //! becomes of a plan.
 //!
 //! The one lawful clock of the program is here.
@@ -10,6 +10,7 @@ pub mod clock;
 mod brake;
 pub mod daemon;
 pub mod recommend;
+pub mod record;
 pub mod replay;
 mod tell;
 mod writer;
