@@ -14,7 +14,7 @@ use crate::units::{Span, Timestamp};
 use std::collections::BTreeSet;
 
 /// Expected number of false restarts in 30 days from which looser numbers are allowed.
-const LOOSENS: f64 = 1.5;
+const LOOSENS: f64 = 1.2;
 /// A candidate must be this much better than what is there.
 const BETTER: f64 = 0.95;
 /// The tolerance up to which loosening needs no restart: the ignorance setting's.
@@ -33,6 +33,8 @@ const LONE_STORM: Span = Span::from_nanos(1_800 * 1_000_000_000);
 const STORM_STANDS: Span = Span::HOUR;
 /// Own rollouts are at least this far apart.
 const APART: Span = Span::from_nanos(1_800 * 1_000_000_000);
+/// After several replicas were slow together no rollout of our own is made for so long, but in a storm.
+const AMID: Span = Span::HOUR;
 /// An own rollout must earn its price this many times before the owner's next one.
 const EARNS: f64 = 4.0;
 /// Days between rollouts before any was seen.
@@ -381,7 +383,9 @@ fn own_rollout(case: &Case<'_>, choice: &mut Choice) {
     let rested = change.is_none_or(|at| case.now.since(at) >= APART);
     // Pods that a rollout has not reached yet still die of the former numbers.
     let hurt = case.kills(case.since_change()).any(|(r, w)| w >= 0.5 && r.settings == Some(case.current()));
-    if !rested || case.own_rollouts() >= refuse::FLAPPING || gain <= 0.0 {
+    // In the middle of a slowness of all, restarts say little, and a rollout makes it worse.
+    let amid = case.seen.and_then(|s| s.slow_together()).is_some_and(|at| case.now.since(at) < AMID);
+    if amid || !rested || case.own_rollouts() >= refuse::FLAPPING || gain <= 0.0 {
         return;
     }
     // A price of nothing: the owner wants every worthwhile change.

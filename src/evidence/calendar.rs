@@ -210,6 +210,7 @@ mod tests {
             settings: None,
             failing: Failing::Slow,
             company: Company::Alone,
+            relapsed: false,
             lived: None,
             weight: 0.06,
         }

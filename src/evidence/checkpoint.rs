@@ -17,8 +17,9 @@ use crate::workload::ProbeId;
 use thiserror::Error;
 
 const MAGIC: &[u8; 3] = b"PTE";
-/// Version 1 is the first. A later one must still read it; tests hold bytes of each.
-const VERSION: u8 = 1;
+/// Version 2 knows which restarts cured nothing, how pods begin, and where replicas ail. Every earlier one is still read;
+/// tests hold bytes of each.
+const VERSION: u8 = 2;
 /// Kubernetes' own bound on names.
 const NAME: usize = 253;
 /// Most bins of a ring that are believed.
@@ -88,10 +89,10 @@ impl Evidence {
         if [*a, *b, *c] != *MAGIC {
             return Err(DecodeError::Foreign { found: vec![*a, *b, *c] });
         }
-        if *version != VERSION {
+        if !(1..=VERSION).contains(version) {
             return Err(DecodeError::Newer { found: *version });
         }
-        let mut r = Reader { bytes, at: 4 };
+        let mut r = Reader { bytes, at: 4, version: *version };
         let mut e = Evidence::new();
         e.version = r.option(|r| r.array::<8>("a version").map(u64::from_le_bytes))?;
         e.declared = r.list(MAX_PROBES * 4, "declared probes", |r| Ok((r.probe_id()?, r.settings()?)))?;
@@ -205,6 +206,10 @@ impl Writer {
             reset_at,
             older,
             starts,
+            begun,
+            usual,
+            slow_together,
+            ailing,
             merged,
         } = s;
         self.probe_id(id);
@@ -239,6 +244,12 @@ impl Writer {
         self.number(u64::from(starts.total));
         self.float(starts.longest);
         self.number(u64::from(*merged));
+        self.float(begun.0);
+        self.float(begun.1);
+        usual.iter().for_each(|n| self.float(*n));
+        self.time(*slow_together);
+        self.option(ailing.0.as_ref(), Writer::name);
+        self.number(u64::from(ailing.1));
     }
 
     fn restart(&mut self, r: &RestartRecord) {
@@ -253,6 +264,7 @@ impl Writer {
             settings,
             failing,
             company,
+            relapsed,
             lived,
             weight,
         } = r;
@@ -261,7 +273,7 @@ impl Writer {
         self.name(pod_name);
         self.option(node.as_ref(), Writer::name);
         self.name(container);
-        self.0.extend_from_slice(&[*cause as u8, *failing as u8, *company as u8]);
+        self.0.extend_from_slice(&[*cause as u8, *failing as u8, *company as u8, u8::from(*relapsed)]);
         self.double(*confidence);
         self.double(*weight);
         self.option(*settings, Writer::settings);
@@ -282,6 +294,7 @@ impl Writer {
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    version: u8,
 }
 
 type Read<T> = Result<T, DecodeError>;
@@ -289,6 +302,11 @@ type Read<T> = Result<T, DecodeError>;
 impl Reader<'_> {
     fn damaged(&self, wanted: &'static str) -> DecodeError {
         DecodeError::Damaged { at: self.at, wanted }
+    }
+
+    /// What formats from `version` on hold; `before` in earlier ones.
+    fn since<T>(&mut self, version: u8, before: T, read: impl FnOnce(&mut Self) -> Read<T>) -> Read<T> {
+        if self.version < version { Ok(before) } else { read(self) }
     }
 
     fn array<const N: usize>(&mut self, wanted: &'static str) -> Read<[u8; N]> {
@@ -454,6 +472,12 @@ impl Reader<'_> {
         s.starts.total = self.small()?;
         s.starts.longest = self.finite()?;
         s.merged = self.small()?;
+        s.begun = self.since(2, (0.0, 0.0), |r| Ok((r.finite()?, r.finite()?)))?;
+        for n in &mut s.usual {
+            *n = self.since(2, 0.0, Reader::finite)?;
+        }
+        s.slow_together = self.since(2, None, Reader::time)?;
+        s.ailing = self.since(2, (None, 0), |r| Ok((r.option(Reader::name)?, r.small()?)))?;
         Ok(s)
     }
 
@@ -464,6 +488,7 @@ impl Reader<'_> {
         let cause = self.one_of(&Cause::ALL, "a cause")?;
         let failing = self.one_of(&[Failing::Slow, Failing::Fast, Failing::Untold], "a way of failing")?;
         let company = self.one_of(&[Company::Alone, Company::Beside, Company::Shared], "a company")?;
+        let relapsed = self.since(2, false, Reader::flag)?;
         let (confidence, weight) = (self.double()?, self.double()?);
         let settings = self.option(Reader::settings)?;
         let lived = self.option(|r| Ok(Span::from_nanos(r.signed()?)))?;
@@ -478,6 +503,7 @@ impl Reader<'_> {
             settings,
             failing,
             company,
+            relapsed,
             lived,
             weight: weight.min(1.0),
         })

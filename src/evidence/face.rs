@@ -3,13 +3,15 @@
 use super::pods::PodState;
 use super::seen::Seen;
 use super::table::{Edge, OUTAGE_SECONDS};
-use super::watch::{PodProbe, Said};
+use super::watch::{Beginning, PodProbe, Said};
 use super::{Evidence, FULL, MAX_NODES, MAX_PODS, MAX_PROBES, NodeHeat};
 use crate::observation::{FailureClass, Sample, Usage};
 use crate::probe::{Handler, ProbeKind};
 use crate::units::{Name, Span, Timestamp, Uid};
 use crate::workload::{Pod, ProbeId, Workload};
 
+/// A pod seen this soon after it was created began under our eyes.
+const YOUNG: Span = Span::from_nanos(120 * 1_000_000_000);
 /// Slow runs of one replica in the last hours from which it may be sick.
 const SICK_RUNS: u32 = 5;
 
@@ -91,7 +93,7 @@ impl Evidence {
             known.terminating = true;
             known.probes.iter_mut().for_each(PodProbe::forget_runs);
         }
-        self.learn_probes(index, pod);
+        self.learn_probes(at, index, pod);
         for container in &pod.containers {
             self.container(at, index, container);
         }
@@ -114,7 +116,7 @@ impl Evidence {
         self.pods[index].counted = in_or_out;
     }
 
-    fn learn_probes(&mut self, index: usize, pod: &Pod) {
+    fn learn_probes(&mut self, at: Timestamp, index: usize, pod: &Pod) {
         for p in &pod.probes {
             match self.pods[index].find(&p.id.container, p.id.kind) {
                 Some(known) if known.settings == p.settings => {}
@@ -125,7 +127,11 @@ impl Evidence {
                 None => {
                     let Some(probe) = self.probe_index(&p.id, p.handler) else { continue };
                     let name = self.probes[probe].id().container.clone();
-                    self.pods[index].probes.push(PodProbe::new(probe, name, p.id.kind, p.settings, p.initial_delay));
+                    let mut new = PodProbe::new(probe, name, p.id.kind, p.settings, p.initial_delay);
+                    if at.since(pod.created) <= YOUNG {
+                        new.beginning = Some(Beginning { since: at, after_kill: false, answers: (0, 0) });
+                    }
+                    self.pods[index].probes.push(new);
                 }
             }
         }
@@ -169,7 +175,7 @@ impl Evidence {
         };
         let before = probe.sampled_at();
         let said = probe.window(at, &s.counters, counting);
-        let (settings, i) = (probe.settings, probe.probe);
+        let (settings, i, beginning) = (probe.settings, probe.probe, probe.beginning);
         let seen = &mut self.probes[i];
         if let Some(before) = before {
             seen.scraped(at.since(before));
@@ -183,6 +189,13 @@ impl Evidence {
         }
         if said.reset {
             seen.reset_at = Some(at);
+        }
+        if let Some(b) = beginning {
+            self.begin(at, index, i, b, &said);
+        }
+        let seen = &mut self.probes[i];
+        for (usual, n) in seen.usual.iter_mut().zip(said.latencies) {
+            *usual += n as f32;
         }
         if self.last_fact < Some(at) {
             self.last_fact = Some(at);
@@ -251,7 +264,11 @@ impl Evidence {
                 second = second.max(p.runs_lately(at));
             }
         }
-        self.pods.len() > 1 && own >= SICK_RUNS && own > 4 * (second + 1)
+        if self.pods.len() < 2 || own < SICK_RUNS || own <= 4 * (second + 1) {
+            return false;
+        }
+        let pod = &self.pods[index];
+        self.probes[probe].ails(pod.node.as_ref().unwrap_or(&pod.name))
     }
 
     /// A node's kubelet could not be read.

@@ -2,8 +2,8 @@
 
 use super::Evidence;
 use super::pods::Life;
-use super::restart::{self, COMPANY, Cause, Company, Failing, RESTARTS, RestartRecord, Signs, distance};
-use super::watch::Said;
+use super::restart::{self, COMPANY, Cause, Company, Failing, RELAPSE, RESTARTS, RestartRecord, Signs, distance};
+use super::watch::{Beginning, Said};
 use crate::probe::ProbeKind;
 use crate::units::{Name, Span, Timestamp, Uid};
 use crate::workload::{Container, Pod};
@@ -237,6 +237,7 @@ impl Evidence {
             settings,
             failing,
             company: Company::Alone,
+            relapsed: false,
             lived,
             weight: 0.0,
         };
@@ -261,6 +262,11 @@ impl Evidence {
             }
         }
         self.restarts.push(record);
+        if cause == Cause::LivenessKill
+            && let Some(p) = self.pods[index].find(container, kind)
+        {
+            p.beginning = Some(Beginning { since: at, after_kill: true, answers: (0, 0) });
+        }
         if cause == Cause::LivenessKill {
             self.share(self.restarts.len() - 1);
         }
@@ -309,6 +315,35 @@ impl Evidence {
         }
         if changed {
             self.weigh();
+        }
+    }
+
+    /// A container answers in its first minutes: unusually slow answers there, as before its kill, say that the kill cured
+    /// nothing, unless that is how its lives begin.
+    pub(super) fn begin(&mut self, at: Timestamp, index: usize, probe: usize, mut b: Beginning, said: &Said) {
+        let slow = self.probes[probe].unusual(&said.latencies).unwrap_or(0);
+        b.answers.0 = b.answers.0.saturating_add(said.latencies.iter().sum());
+        b.answers.1 = b.answers.1.saturating_add(slow);
+        let unwell = said.slow || b.answers.1 >= 3 && 4 * b.answers.1 >= b.answers.0;
+        let over = unwell || at.since(b.since) > RELAPSE;
+        let pod = &mut self.pods[index];
+        let uid = pod.uid;
+        if let Some(p) = pod.probes.iter_mut().find(|p| p.probe == probe) {
+            p.beginning = (!over).then_some(b);
+        }
+        if over && !b.after_kill {
+            let begun = &mut self.probes[probe].begun;
+            begun.0 += 1.0;
+            begun.1 += f32::from(u8::from(unwell));
+        }
+        if unwell && b.after_kill {
+            let container = &self.probes[probe].id.container;
+            let killed = |r: &&mut RestartRecord| {
+                r.pod == uid && r.container == *container && r.cause == Cause::LivenessKill && r.at <= b.since
+            };
+            if let Some(r) = self.restarts.iter_mut().rev().find(killed) {
+                r.relapsed = true;
+            }
         }
     }
 

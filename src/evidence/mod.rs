@@ -27,7 +27,7 @@ mod watch;
 pub use calendar::Tally;
 pub use checkpoint::DecodeError;
 pub use pods::Coverage;
-pub use restart::{COMPANY, Cause, Company, Failing, RESTARTS, RestartRecord, SICK_RESTARTS, SICK_WITHIN};
+pub use restart::{COMPANY, Cause, Company, Failing, RELAPSE, RESTARTS, RestartRecord, SICK_RESTARTS, SICK_WITHIN};
 pub use seen::{Older, PRIOR_FALL, PRIOR_RATE, Seen, YEAR_SECONDS};
 pub use start::{STARTS, Start, Starts};
 pub use table::{CLUSTERS, Cluster, EXTENTS, Edge, Epoch, Extent, HALF_LIFE, Table};

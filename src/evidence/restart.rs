@@ -104,6 +104,8 @@ pub struct RestartRecord {
     pub failing: Failing,
     /// What the other replicas did then.
     pub company: Company,
+    /// It was slow again within [`RELAPSE`] of the restart: the restart cured nothing.
+    pub relapsed: bool,
     /// How long the life was that ended; `None` where unknown.
     pub lived: Option<Span>,
     /// Evidence's own first guess at the probability that it was false, `[0, 1]`: 1 in shared company, 0 for a sick
@@ -116,6 +118,8 @@ pub struct RestartRecord {
 pub const RESTARTS: usize = 20;
 /// Company is looked for this long before and after.
 pub const COMPANY: Span = Span::from_nanos(300 * 1_000_000_000);
+/// What a restart cured stays well for this long: a hang does, a node that stalls does not.
+pub const RELAPSE: Span = Span::from_nanos(600 * 1_000_000_000);
 /// This many restarts of one pod within [`SICK_WITHIN`], while the others are well, make it sick.
 pub const SICK_RESTARTS: usize = 3;
 /// See [`SICK_RESTARTS`].

@@ -3,9 +3,9 @@
 use super::restart::{Failing, RestartRecord};
 use super::start::Starts;
 use super::table::{Edge, Epoch, HALF_LIFE, KEPT_OVER_A_ROLLOUT, half_hour};
-use super::watch::GAP;
+use super::watch::{GAP, LOW};
 use crate::probe::Handler;
-use crate::units::{Span, Timestamp, Uid};
+use crate::units::{Name, Span, Timestamp, Uid};
 use crate::workload::ProbeId;
 use statrs::function::gamma::gamma_lr;
 
@@ -19,6 +19,12 @@ pub const YEAR_SECONDS: f64 = 365.0 * 86_400.0;
 const LIVED_THROUGH: f64 = 12.0 * 3_600.0;
 /// Replicas that do the same within this time do it together: a minute, and a scrape's delay.
 const TOGETHER: Span = Span::from_nanos(75 * 1_000_000_000);
+/// Slower than all but this share of the answers is unusual.
+const UNUSUAL: f32 = 0.01;
+/// Answers from which on it is known what is usual.
+const KNOWN_ANSWERS: f32 = 500.0;
+/// Replicas that take turns at being slow this often are not sick.
+const WANDERS: u32 = 2;
 /// Most kinds of older restarts kept as sums.
 const OLDER: usize = 8;
 
@@ -68,6 +74,14 @@ pub struct Seen {
     pub(super) reset_at: Option<Timestamp>,
     pub(super) older: Vec<Older>,
     pub(super) starts: Starts,
+    /// Pods that began under our eyes, and those of them that were slow soon after, decayed.
+    pub(super) begun: (f32, f32),
+    /// Answers by latency, decayed: up to each low edge, above 1 s.
+    pub(super) usual: [f32; LOW + 1],
+    /// When several replicas were last slow together for half a minute.
+    pub(super) slow_together: Option<Timestamp>,
+    /// Where the last runs were set aside as those of a sick replica, and how often it was elsewhere than before.
+    pub(super) ailing: (Option<Name>, u32),
     /// Intervals that had to be merged for want of room.
     pub(super) merged: u32,
 }
@@ -92,6 +106,10 @@ impl Seen {
             reset_at: None,
             older: Vec::new(),
             starts: Starts::default(),
+            begun: (0.0, 0.0),
+            usual: [0.0; LOW + 1],
+            slow_together: None,
+            ailing: (None, 0),
             merged: 0,
         }
     }
@@ -147,6 +165,11 @@ impl Seen {
         self.regimes.get(edge.index()).map_or(0.0, |r| f64::from(r.days))
     }
 
+    /// When several replicas were last slow together, above any edge, for at least half a minute and four checks.
+    pub fn slow_together(&self) -> Option<Timestamp> {
+        self.slow_together
+    }
+
     /// When several replicas were last above 10 s, or failing, for more than two minutes.
     pub fn outage(&self) -> Option<Timestamp> {
         self.outage.1
@@ -170,6 +193,35 @@ impl Seen {
     /// Start times, of a startup probe.
     pub fn starts(&self) -> &Starts {
         &self.starts
+    }
+
+    /// The chance that a pod is slow soon after its start, by the pods that began under our eyes: `(k + ¼)/(n + 1)`.
+    pub fn slow_start_chance(&self) -> f64 {
+        (f64::from(self.begun.1) + 0.25) / (f64::from(self.begun.0) + 1.0)
+    }
+
+    /// How many of a window's answers are slower than 99 of 100 have been; `None` while too few are known.
+    pub(super) fn unusual(&self, latencies: &[u32; LOW + 1]) -> Option<u32> {
+        let all: f32 = self.usual.iter().sum();
+        if all < KNOWN_ANSWERS {
+            return None;
+        }
+        let (mut above, mut edge) = (0.0, LOW);
+        while edge > 0 && above + self.usual[edge] <= UNUSUAL * all {
+            above += self.usual[edge];
+            edge -= 1;
+        }
+        // Slower than the edge below which 99 of 100 lie.
+        Some(latencies[edge + 1..].iter().sum())
+    }
+
+    /// A replica was slow far more often than the others, at `place` (its node): whether it is sick. Where now one and
+    /// now another is, no replica is: it is what they run on.
+    pub(super) fn ails(&mut self, place: &Name) -> bool {
+        if self.ailing.0.as_ref() != Some(place) {
+            self.ailing = (Some(place.clone()), self.ailing.1.saturating_add(1));
+        }
+        self.ailing.1 <= WANDERS
     }
 
     /// Intervals that had to be merged for want of room.
@@ -229,6 +281,9 @@ impl Seen {
             self.this.scale(factor);
             self.past.scale(factor);
             self.refusals.1 *= factor;
+            self.usual.iter_mut().for_each(|n| *n *= factor);
+            self.begun.0 *= factor;
+            self.begun.1 *= factor;
             self.regimes.iter_mut().for_each(|r| r.days *= factor);
             self.older.iter_mut().for_each(|o| o.weight *= factor);
         }
@@ -274,6 +329,9 @@ impl Seen {
         let r = &mut self.regimes[edge];
         let day = at.nanos().div_euclid(Span::DAY.nanos());
         let several = r.last.is_some_and(|(other, then)| other != pod && at.since(then) <= TOGETHER);
+        if several {
+            self.slow_together = Some(at);
+        }
         if several && r.day != Some(day) {
             r.day = Some(day);
             r.days += 1.0;

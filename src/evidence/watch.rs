@@ -12,6 +12,8 @@ pub(super) const GAP: Span = Span::from_nanos(300 * 1_000_000_000);
 /// How long the class of a pod's last failure stands for failures of which no event tells: after 25 events the kubelet
 /// sends one in five minutes.
 const CLASS_STANDS: Span = Span::from_nanos(600 * 1_000_000_000);
+/// The kubelet's latency edges up to 1 s.
+pub(super) const LOW: usize = 8;
 /// Slow runs are counted per pod in blocks of this length, of which the last two are kept: three to six hours.
 const BLOCK: Span = Span::from_nanos(3 * 3_600 * 1_000_000_000);
 
@@ -24,12 +26,26 @@ struct Last {
     count: u64,
     /// Cumulative at 1, 2.5, 5, 10 s.
     within: [u64; 4],
+    /// Cumulative at the edges up to 1 s, modulo 2³²: only differences are used.
+    low: [u32; LOW],
 }
 
 impl Last {
     fn of(at: Timestamp, c: &Counters) -> Self {
         let [.., one, two, five, ten] = c.buckets;
-        Last { at, successful: c.successful, failed: c.failed, count: c.count, within: [one, two, five, ten] }
+        let low = std::array::from_fn(|i| c.buckets[i] as u32);
+        Last { at, successful: c.successful, failed: c.failed, count: c.count, within: [one, two, five, ten], low }
+    }
+
+    /// Checks of the window since `old` by latency: up to each low edge and above the one before; above 1 s.
+    fn latencies(&self, old: &Last) -> [u32; LOW + 1] {
+        let up_to = |i: usize| self.low[i].wrapping_sub(old.low[i]);
+        let all = small(self.count - old.count);
+        std::array::from_fn(|i| match i {
+            0 => up_to(0),
+            LOW => all.saturating_sub(up_to(LOW - 1)),
+            _ => up_to(i).saturating_sub(up_to(i - 1)),
+        })
     }
 
     fn went_back(&self, old: &Last) -> bool {
@@ -45,6 +61,8 @@ impl Last {
 pub(super) struct Said {
     /// Pod-time to credit, in seconds.
     pub(super) credit: f64,
+    /// Successes by latency: up to each low edge, above 1 s.
+    pub(super) latencies: [u32; LOW + 1],
     /// Counters went back, so this window is unknown.
     pub(super) reset: bool,
     /// Something exceeded, failed or ended.
@@ -67,6 +85,16 @@ pub(super) struct Said {
     pub(super) outage: bool,
 }
 
+/// The first minutes of a container's life: are its answers unusual?
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beginning {
+    pub(super) since: Timestamp,
+    /// After a kill by its probe; else of a new pod.
+    pub(super) after_kill: bool,
+    /// Answers so far, and those slower than is usual.
+    pub(super) answers: (u32, u32),
+}
+
 /// One probe of one pod.
 #[derive(Clone, Debug)]
 pub(super) struct PodProbe {
@@ -77,6 +105,8 @@ pub(super) struct PodProbe {
     /// The numbers that this very pod runs.
     pub(super) settings: Settings,
     pub(super) initial_delay: Span,
+    /// The first minutes of a life, and whether it is the pod's first.
+    pub(super) beginning: Option<Beginning>,
     last: Option<Last>,
     /// Time since the last window with a check in it: credited with the next check.
     pending: Span,
@@ -115,6 +145,7 @@ impl PodProbe {
             kind,
             settings,
             initial_delay: delay,
+            beginning: None,
             last: None,
             pending: Span::ZERO,
             missed: 0,
@@ -172,12 +203,13 @@ impl PodProbe {
         let most = i64::from(checks) * i64::from(self.settings.spacing()) + i64::from(self.settings.period());
         let credit = std::mem::take(&mut self.pending).min(Span::from_seconds(most)).as_secs_f64();
         let timed = new.count - old.count;
+        let latencies = new.latencies(&old);
         let above: [u32; 4] =
             std::array::from_fn(|i| small(timed.saturating_sub(new.within[i] - old.within[i])).min(ok));
         if failed == 0 && above[0] == 0 && self.quiet() {
-            return Said { credit, ..Said::default() };
+            return Said { credit, latencies, ..Said::default() };
         }
-        self.loud(at, old.at, checks, failed, above, credit)
+        Said { latencies, ..self.loud(at, old.at, checks, failed, above, credit) }
     }
 
     fn quiet(&self) -> bool {

@@ -14,7 +14,9 @@ mod tail;
 pub use start::{Basis, StartBudget, start_budget};
 pub use tail::Tail;
 
-use crate::evidence::{Cause, Company, Edge, Evidence, Failing, PRIOR_FALL, PRIOR_RATE, RESTARTS, RestartRecord, Seen};
+use crate::evidence::{
+    Cause, Company, Edge, Evidence, Failing, PRIOR_FALL, PRIOR_RATE, RELAPSE, RESTARTS, RestartRecord, Seen,
+};
 use crate::evidence::{HALF_LIFE, YEAR_SECONDS};
 use crate::probe::Settings;
 use crate::units::{Span, Timestamp};
@@ -23,6 +25,11 @@ use tail::{Data, GRID, GRID_OF_ALPHA, Killed, Moments, fit};
 
 /// Faults of a pod a year that end in a restart by timeouts (hangs), and by refusals (crashes).
 const TRUE_FAULTS: (f64, f64) = (8.0, 4.0);
+/// False restarts a pod-year that there may be, whatever the tail says, where evidence this many times likelier under a
+/// false restart speaks for one.
+const UNEXPLAINED: f64 = 1.0;
+/// See [`UNEXPLAINED`].
+const SPEAKS: f64 = 3.0;
 /// An edge is used once it has been visible in this share of the time in which 1 s was.
 const VISIBLE_SHARE: f64 = 0.2;
 /// Restarts older than this no longer count as evidence to loosen.
@@ -92,7 +99,7 @@ pub fn believe(evidence: &Evidence, seen: &Seen, now: Timestamp) -> Belief {
     let company = Surroundings::of(evidence, seen, now);
     for (i, record) in evidence.restarts().iter().enumerate() {
         let Some(settings) = judged(seen, record) else { continue };
-        let by = |p: f64, faults: f64| company.weight(evidence, i, record, p, faults);
+        let by = |p: f64, faults: f64| company.weight(evidence, i, record, p, faults, now);
         let (by_slow, by_fast) =
             (by(belief.slow(settings).mean, TRUE_FAULTS.0), by(belief.fast(settings).mean, TRUE_FAULTS.1));
         let age = now.since(record.at);
@@ -209,6 +216,8 @@ fn mean_period(seen: &Seen) -> f64 {
 struct Surroundings {
     /// The chance that some other replica is slow within five minutes by accident; `None` with a single replica.
     chance: Option<f64>,
+    /// The chance that a replica is slow within ten minutes of a restart that cured it.
+    relapse: f64,
 }
 
 impl Surroundings {
@@ -218,10 +227,21 @@ impl Surroundings {
         let clusters =
             [seen.this(), seen.past()].iter().map(|e| e.table(Edge::One).clusters_from(0.0)).sum::<f64>() * decay;
         let exposure = (seen.this().exposure(Edge::One) + seen.past().exposure(Edge::One)) * decay;
-        Surroundings { chance: (pods > 1).then(|| chance_of_company(pods, clusters, exposure)) }
+        Surroundings {
+            chance: (pods > 1).then(|| chance_of_company(pods, clusters, exposure)),
+            relapse: seen.slow_start_chance().max(chance_of_company(1, clusters, exposure)),
+        }
     }
 
-    fn weight(&self, evidence: &Evidence, index: usize, record: &RestartRecord, p: f64, faults: f64) -> f64 {
+    fn weight(
+        &self,
+        evidence: &Evidence,
+        index: usize,
+        record: &RestartRecord,
+        p: f64,
+        faults: f64,
+        now: Timestamp,
+    ) -> f64 {
         if evidence.sick(index) {
             return 0.0;
         }
@@ -231,7 +251,17 @@ impl Surroundings {
             (Company::Beside, Some(c)) => (0.5 + 0.5 * c) / c,
             (Company::Alone, Some(_)) => 0.5,
         };
-        weight(p, company, faults) * record.confidence
+        // What a restart cured was a fault; what goes on after it was none of the container's.
+        let relapse = match record.relapsed {
+            true => (0.5 + 0.5 * self.relapse) / self.relapse,
+            false if now.since(record.at) > RELAPSE => 0.5,
+            false => 1.0,
+        };
+        let evidence = company * relapse;
+        // Runs that recovered know nothing of the stalls that never do: where a restart itself speaks for one, they are
+        // not what it is weighed by alone.
+        let p = if evidence > SPEAKS { p.max(UNEXPLAINED) } else { p };
+        weight(p, evidence, faults) * record.confidence
     }
 }
 

@@ -260,9 +260,7 @@ impl Weather {
             Twist::HotKey if slot.hot.to > from => ln += 100f64.ln(),
             Twist::NightlyBatch if is_night(from) => ln += 200f64.ln(),
             Twist::Brownout if slot.broad.to >= to => {
-                // It sways from minute to minute, for all replicas alike.
-                let sway = normal_at(unit(mix(self.seed ^ from as u64)));
-                return ((1.5 + 4.5 * slot.broad.mark).ln() + 0.12 * sway, true);
+                return ((1.5 + 4.5 * slot.broad.mark).ln(), true);
             }
             // The half of the dependency's episodes that crawl: 1 to 8 s.
             Twist::FlakyDependency if slot.broad.to >= to => {

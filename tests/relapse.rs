@@ -1,0 +1,132 @@
+//! What a restart cured, and what it did not: the difference between a fault of the container and one of its node.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use probe_tuner::decide::Urgency;
+use probe_tuner::evidence::{Edge, Evidence};
+use probe_tuner::model::believe;
+use probe_tuner::probe::ProbeKind;
+use probe_tuner::units::{Span, Timestamp};
+use support::fixtures::{liveness, renumbered, workload};
+use support::stage::{Answer, Stage, well};
+
+fn stage() -> Stage {
+    let mut s = Stage::of(renumbered(workload("shop", "web"), "10/12/2"));
+    s.starts = 20;
+    s.play(Span::HOUR * 26, well);
+    s.rollout();
+    s.play(Span::HOUR * 26, well);
+    s
+}
+
+/// Replica 1 hangs for two checks and is killed for it, then answers as `after` says for ten minutes.
+fn hang(after: f64) -> impl Fn(usize, i64) -> Answer {
+    move |i, t| match t {
+        _ if i != 1 => well(i, t),
+        60..=84 => Answer::After(60.0),
+        85..700 => Answer::After(after),
+        _ => well(i, t),
+    }
+}
+
+/// The weight of the last restart.
+fn weight(s: &Stage) -> f64 {
+    let seen = s.evidence.seen(&liveness()).unwrap();
+    let n = s.evidence.restarts().len();
+    believe(&s.evidence, seen, s.now).weights()[n - 1]
+}
+
+#[test]
+fn a_restart_that_cured_the_container_was_hardly_false() {
+    let mut s = stage();
+    s.play(Span::MINUTE * 30, hang(0.004));
+    assert_eq!(s.evidence.restarts().len(), 1);
+    assert!(!s.evidence.restarts()[0].relapsed);
+    assert!(weight(&s) < 0.05, "{}", weight(&s));
+}
+
+#[test]
+fn a_restart_after_which_answers_are_as_slow_as_no_hundredth_was_before_cured_nothing() {
+    let mut s = stage();
+    // A fifth of a second is far below any timeout, and fifty times the usual.
+    s.play(Span::MINUTE * 30, hang(0.2));
+    assert!(s.evidence.restarts()[0].relapsed);
+    assert!(weight(&s) > 0.3, "{}", weight(&s));
+}
+
+#[test]
+fn pods_that_always_begin_slowly_do_not_make_a_restart_look_false() {
+    let mut s = Stage::of(renumbered(workload("shop", "web"), "10/12/2"));
+    s.starts = 20;
+    for _ in 0..4 {
+        s.play(Span::HOUR * 26, well);
+        s.rollout();
+        s.play(Span::MINUTE * 10, |_, t| Answer::After(if t < 400 { 0.2 } else { 0.004 }));
+    }
+    s.play(Span::HOUR * 26, well);
+    s.play(Span::MINUTE * 30, hang(0.2));
+    assert!(s.evidence.restarts()[0].relapsed);
+    assert!(weight(&s) < 0.1, "{}", weight(&s));
+}
+
+/// For half an hour replica `who` alone stalls for six seconds every half minute.
+fn loud(who: usize) -> impl Fn(usize, i64) -> Answer {
+    move |i, t| if i == who && t < 1800 && t % 40 < 10 { Answer::After(6.0) } else { well(i, t) }
+}
+
+fn slow_runs(s: &Stage) -> f64 {
+    s.evidence.seen(&liveness()).unwrap().this().table(Edge::Five).extents().iter().map(|e| f64::from(e.count)).sum()
+}
+
+#[test]
+fn slowness_of_one_replica_again_and_again_is_no_evidence_about_the_others() {
+    let mut s = stage();
+    for _ in 0..4 {
+        s.play(Span::HOUR * 12, loud(1));
+    }
+    assert!(slow_runs(&s) < 25.0, "{}", slow_runs(&s));
+}
+
+#[test]
+fn slowness_that_wanders_from_node_to_node_is_evidence() {
+    let mut s = stage();
+    for who in [1, 3, 2, 4] {
+        s.play(Span::HOUR * 12, loud(who));
+    }
+    assert!(slow_runs(&s) > 60.0, "{}", slow_runs(&s));
+}
+
+#[test]
+fn no_rollout_of_our_own_begins_within_an_hour_of_a_slowness_of_all() {
+    let mut s = Stage::of(renumbered(workload("shop", "web"), "10/10/2"));
+    s.starts = 20;
+    s.play(Span::HOUR * 30, well);
+    // All stall for half a minute, again and again: two replicas at a time are killed for it.
+    for _ in 0..6 {
+        s.play(Span::HOUR * 2, |i, t| if i < 3 && t < 40 { Answer::After(60.0) } else { well(i, t) });
+    }
+    let later = s.judge();
+    assert_eq!(later.urgency, Urgency::OwnRollout, "{}", later.message);
+    // Now they are slow together, though within their timeout.
+    s.play(Span::MINUTE * 5, |_, _| Answer::After(2.0));
+    let amid = s.judge();
+    assert_eq!((amid.urgency, amid.wanted), (Urgency::WithNextRollout, later.wanted), "{}", amid.message);
+}
+
+#[test]
+fn evidence_of_format_1_is_still_read() {
+    // Six days of short spells of refusals in five pods, as the first release wrote them.
+    let old = Evidence::decode(include_bytes!("data/evidence/format-1.bin")).unwrap();
+    let id = probe_tuner::workload::ProbeId { container: "app".into(), kind: ProbeKind::Liveness };
+    let seen = old.seen(&id).unwrap();
+    assert_eq!(old.restarts().len(), 1);
+    assert_eq!(old.rollouts(), (1, Some(Timestamp::from_seconds(1_768_037_760))));
+    assert!((seen.refusals() - 23.839).abs() < 1e-3);
+    assert_eq!(seen.watched(), Span::from_seconds(518_385));
+    // What it did not know yet is unknown, and written anew it is of this format.
+    assert_eq!((seen.slow_together(), old.restarts()[0].relapsed), (None, false));
+    let new = Evidence::decode(&old.encode()).unwrap();
+    assert_eq!((new.encode(), new.seen(&id)), (old.encode(), Some(seen)));
+    assert_eq!(old.encode()[3], 2);
+}
