@@ -306,7 +306,7 @@ func (r *Runtime) ExecSync(ctx context.Context, q *cri.ExecSyncRequest) (*cri.Ex
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(q.Timeout)*time.Second)
 		defer cancel()
 	}
-	a, answered := c.work.answer(ctx, "exec", "exec:"+strings.Join(q.Cmd, " "))
+	a, answered := c.work.answer(ctx, "exec", "exec:"+strings.Join(q.Cmd, " "), nil)
 	switch {
 	case !answered && ctx.Err() == context.DeadlineExceeded:
 		return nil, status.Errorf(codes.DeadlineExceeded, "failed to exec in container: timeout %ds exceeded", q.Timeout)

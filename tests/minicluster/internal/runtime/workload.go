@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -126,7 +128,8 @@ func (w *workload) peek(path string) script.Answer {
 }
 
 // answer takes as long as the script says and tells what to say; false when the client or the container went first.
-func (w *workload) answer(ctx context.Context, kind, path string) (script.Answer, bool) {
+// The headers are those of an HTTP request.
+func (w *workload) answer(ctx context.Context, kind, path string, headers http.Header) (script.Answer, bool) {
 	begin := now()
 	a, n := w.due(begin, path)
 	var answered <-chan time.Time
@@ -151,13 +154,16 @@ func (w *workload) answer(ctx context.Context, kind, path string) (script.Answer
 	if a.Refused {
 		e["refused"] = true
 	}
+	if headers != nil {
+		e["agent"], e["headers"] = headers.Get("User-Agent"), slices.Sorted(maps.Keys(headers))
+	}
 	w.r.record.put(e)
 	return a, end == "answered"
 }
 
 // ServeHTTP is the container's web server.
 func (w *workload) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	a, answered := w.answer(r.Context(), "http", r.URL.Path)
+	a, answered := w.answer(r.Context(), "http", r.URL.Path, r.Header)
 	switch {
 	case !answered:
 		panic(http.ErrAbortHandler) // closes the connection without a word
@@ -189,7 +195,7 @@ type health struct {
 
 // Check answers the kubelet's gRPC probes.
 func (h *health) Check(ctx context.Context, q *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
-	a, answered := h.w.answer(ctx, "grpc", "grpc:"+q.Service)
+	a, answered := h.w.answer(ctx, "grpc", "grpc:"+q.Service, nil)
 	switch {
 	case !answered:
 		return nil, context.Canceled
