@@ -5,7 +5,7 @@
 
 use crate::change::Outcome;
 use crate::probe::ProbeKind;
-use crate::units::{Name, Timestamp, Uid};
+use crate::units::{Name, Span, Timestamp, Uid};
 use crate::workload::{Pod, ProbeId, Workload};
 
 /// A fact and when it became known (not: when it happened, which the fact itself says where it matters).
@@ -85,6 +85,17 @@ pub enum Fact {
     Sample(Sample),
     /// A node's kubelet could not be read at this moment: its pods' checks are unknown for this interval.
     ScrapeMissed(Name),
+    /// The daemon asked a probe's endpoint itself, because its owner allows it, and waited 30 s.
+    ShadowCheck {
+        /// The pod.
+        pod: Uid,
+        /// The probe.
+        probe: ProbeId,
+        /// How long until the answer, whatever it was; `None`: none came.
+        latency: Option<Span>,
+        /// The answer was healthy.
+        healthy: bool,
+    },
     /// An event said that checks failed: `count` more than the last event about it.
     Unhealthy {
         /// The pod.

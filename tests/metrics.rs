@@ -47,6 +47,8 @@ fn lived() -> Metrics {
         Event::Dropped { what: Lost::Series, count: 5 },
         Event::Scraped { node: "n1", took, bytes: 1000, again: false, result: Ok(12) },
         Event::Scraped { node: "n2", took, bytes: 0, again: false, result: Err(("timeout", &"no answer in 5s")) },
+        Event::Shadowed { result: "silent" },
+        Event::ShadowRefused { rule: "host_network" },
         Event::Turned { took, changes: 1, news: 1 },
         Event::Acted { change: &change, outcome: &outcome },
         Event::Ended { address: &address, change: 7, verdict: Verdict::Verified },
@@ -120,9 +122,13 @@ fn reference(metrics: &Metrics) -> String {
 }
 
 /// Labels whose list of values is longer than the page of one moment: what bounds it.
-const OPEN: [(&str, &str); 7] = [
+const OPEN: [(&str, &str); 8] = [
+    ("rule", "a rule of shadow checks, of `observe`"),
     ("kind", "a fact's kind, of `observation.rs`"),
-    ("result", "`ok` or the kind of the error, of `observe`"),
+    (
+        "result",
+        "`ok` or the kind of the error, of `observe`; of shadow checks `healthy`, `unhealthy`, `silent`, `unreached`, `stale`",
+    ),
     ("reason", "a reason code, of `reason.rs`"),
     ("verb", "an RBAC verb"),
     ("code", "a status, its class (`4xx`), or `none` without an answer"),
@@ -154,6 +160,8 @@ fn an_event_counts_where_the_reference_says() {
         ("probe_tuner_scrapes_total{result=\"timeout\"}", "1"),
         ("probe_tuner_page_bytes_total", "1000"),
         ("probe_tuner_scrape_duration_seconds_count", "2"),
+        ("probe_tuner_shadow_checks_total{result=\"silent\"}", "1"),
+        ("probe_tuner_shadow_refusals_total{rule=\"host_network\"}", "1"),
         ("probe_tuner_turn_seconds_count", "1"),
         ("probe_tuner_changes_total{intent=\"tune\",outcome=\"applied\"}", "1"),
         ("probe_tuner_changes_total{intent=\"revert\",outcome=\"applied\"}", "0"),

@@ -175,6 +175,7 @@ async fn look(server: &Server, scraping: Option<Scraping>) -> (Vec<Fact>, Vec<No
         paused,
         scraping,
         usage_every: Some(Duration::from_secs(60)),
+        shadowing: None,
     };
     let clock = Arc::new(|| Timestamp::from_seconds(60));
     let observer = observe::start(server.client(), settings, clock, facts, notices);
@@ -368,6 +369,7 @@ async fn a_missing_right_to_watch_is_named_with_its_rule() {
         paused,
         scraping: None,
         usage_every: None,
+        shadowing: None,
     };
     let observer = observe::start(server.client(), settings, Arc::new(|| Timestamp::EPOCH), facts, notices);
     let Some(Notice::WatchBroken { resource, why }) = noticed.recv().await else { panic!("no notice") };

@@ -24,6 +24,7 @@ pub use tls::{Unverified, unverified};
 use crate::probe::Answer;
 use crate::units::Span;
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -60,6 +61,8 @@ pub struct Asked {
     pub took: Span,
     /// How it ended.
     pub reply: Reply,
+    /// Somebody was there: it accepted or refused a connection. A command is always there.
+    pub reached: bool,
 }
 
 impl Asked {
@@ -93,23 +96,28 @@ impl fmt::Display for Reply {
 /// Asks once. Dropping the future ends the check: its connection is closed, its command killed with all that it started.
 pub async fn ask(target: &Target, patience: Duration) -> Asked {
     let begun = Instant::now();
+    let mut reached = matches!(target, Target::Exec { .. });
     let reply = match target {
         Target::Exec { command } => command::ask(command, patience).await,
-        _ => timeout(patience, connect(target)).await.unwrap_or(Reply::Silent),
+        _ => timeout(patience, connect(target, &mut reached)).await.unwrap_or(Reply::Silent),
     };
     let took = if reply == Reply::Silent { patience } else { begun.elapsed().min(patience) };
-    Asked { took: Span::from_nanos(i64::try_from(took.as_nanos()).unwrap_or(i64::MAX)), reply }
+    Asked { took: Span::from_nanos(i64::try_from(took.as_nanos()).unwrap_or(i64::MAX)), reply, reached }
 }
 
-async fn connect(target: &Target) -> Reply {
+async fn connect(target: &Target, reached: &mut bool) -> Reply {
     let stream = match target.place() {
         Some(place) => TcpStream::connect(&place.addresses[..]).await,
         None => return Reply::Refused("no address".to_owned()),
     };
     let stream = match stream {
         Ok(stream) => stream,
-        Err(why) => return Reply::Refused(why.to_string()),
+        Err(why) => {
+            *reached = matches!(why.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset);
+            return Reply::Refused(why.to_string());
+        }
     };
+    *reached = true;
     // Small requests go out at once; where it cannot be set they go out a little later.
     stream.set_nodelay(true).unwrap_or_default();
     match target {

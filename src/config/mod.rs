@@ -77,6 +77,10 @@ pub struct Observe {
     pub page_limit: u64,
     /// How often usage is asked for.
     pub usage_interval: Span,
+    /// Shadow checks a second over the whole cluster; 0: none.
+    pub shadow_check_rate: f64,
+    /// Whether pods on loopback addresses are asked.
+    pub shadow_loopback: bool,
     /// Who signed the kubelets' certificates; `None`: the cluster's own authority.
     pub kubelet_ca_file: Option<PathBuf>,
     /// Whether a kubelet's certificate goes unchecked.

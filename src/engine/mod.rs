@@ -175,6 +175,10 @@ impl Engine {
                 Some(e) => e.evidence.pod_usage(at, pod, &usage),
                 None => self.dropped += 1,
             },
+            Fact::ShadowCheck { pod, probe, latency, healthy } => match self.entry_of(pod) {
+                Some(e) => e.evidence.shadow_check(at, pod, &probe, latency, healthy),
+                None => self.dropped += 1,
+            },
             Fact::Unhealthy { pod, container, kind, class, count } => match self.entry_of(pod) {
                 Some(e) => {
                     e.evidence.unhealthy(at, pod, &container, kind, class, count);

@@ -211,6 +211,8 @@ impl Writer {
             slow_together,
             ailing,
             merged,
+            // Begun anew.
+            shadow: _,
         } = s;
         self.probe_id(id);
         self.0.push(*handler as u8);

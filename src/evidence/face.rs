@@ -2,6 +2,7 @@
 
 use super::pods::PodState;
 use super::seen::Seen;
+use super::shadow::Shadow;
 use super::table::{Edge, OUTAGE_SECONDS};
 use super::watch::{Beginning, PodProbe, Said};
 use super::{Evidence, FULL, MAX_NODES, MAX_PODS, MAX_PROBES, NodeHeat};
@@ -187,6 +188,9 @@ impl Evidence {
             let epoch = if present { &mut seen.this } else { &mut seen.past };
             epoch.credit(said.credit, settings.timeout(), settings.period());
         }
+        if let Some(shadow) = &mut seen.shadow {
+            shadow.kubelet(at, &said.checks, settings.timeout());
+        }
         if said.reset {
             seen.reset_at = Some(at);
         }
@@ -269,6 +273,26 @@ impl Evidence {
         }
         let pod = &self.pods[index];
         self.probes[probe].ails(pod.node.as_ref().unwrap_or(&pod.name))
+    }
+
+    /// The daemon asked a probe's endpoint itself: how long until the answer, `None` for none within its patience.
+    pub fn shadow_check(&mut self, at: Timestamp, pod: Uid, id: &ProbeId, latency: Option<Span>, healthy: bool) {
+        self.tick(at);
+        let found = self.pods.binary_search_by_key(&pod, |p| p.uid).ok();
+        let found = found.and_then(|i| {
+            let pod = &mut self.pods[i];
+            let counting = pod.counts(&id.container, id.kind);
+            pod.find(&id.container, id.kind).map(|p| (p.probe, p.settings.timeout(), counting))
+        });
+        match found {
+            Some((probe, timeout, true)) => {
+                let shadow = self.probes[probe].shadow.get_or_insert_with(|| Box::new(Shadow::new(at)));
+                shadow.add(at, latency, healthy, timeout);
+            }
+            // Starting, shutting down or not yet ready: the kubelet's answers do not count either.
+            Some(_) => {}
+            None => self.dropped.strangers = self.dropped.strangers.saturating_add(1),
+        }
     }
 
     /// A node's kubelet could not be read.

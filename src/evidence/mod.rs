@@ -20,6 +20,7 @@ mod pods;
 mod restart;
 mod run;
 mod seen;
+mod shadow;
 mod start;
 mod table;
 mod watch;
@@ -29,6 +30,7 @@ pub use checkpoint::DecodeError;
 pub use pods::Coverage;
 pub use restart::{COMPANY, Cause, Company, Failing, RELAPSE, RESTARTS, RestartRecord, SICK_RESTARTS, SICK_WITHIN};
 pub use seen::{Older, PRIOR_FALL, PRIOR_RATE, Seen, YEAR_SECONDS};
+pub use shadow::{Agreement, COMPARED_FROM, LONGEST, Long, Shadow};
 pub use start::{STARTS, Start, Starts};
 pub use table::{CLUSTERS, Cluster, EXTENTS, Edge, Epoch, Extent, HALF_LIFE, Table};
 

@@ -1,6 +1,7 @@
 //! What was seen of one probe over all replicas.
 
 use super::restart::{Failing, RestartRecord};
+use super::shadow::Shadow;
 use super::start::Starts;
 use super::table::{Edge, Epoch, HALF_LIFE, KEPT_OVER_A_ROLLOUT, half_hour};
 use super::watch::{GAP, LOW};
@@ -82,6 +83,8 @@ pub struct Seen {
     pub(super) slow_together: Option<Timestamp>,
     /// Where the last runs were set aside as those of a sick replica, and how often it was elsewhere than before.
     pub(super) ailing: (Option<Name>, u32),
+    /// Not written down.
+    pub(super) shadow: Option<Box<Shadow>>,
     /// Intervals that had to be merged for want of room.
     pub(super) merged: u32,
 }
@@ -110,6 +113,7 @@ impl Seen {
             usual: [0.0; LOW + 1],
             slow_together: None,
             ailing: (None, 0),
+            shadow: None,
             merged: 0,
         }
     }
@@ -188,6 +192,11 @@ impl Seen {
     /// Restarts too old for the records.
     pub fn older(&self) -> &[Older] {
         &self.older
+    }
+
+    /// What shadow checks saw; `None` where there were none since the daemon began. It moves no number.
+    pub fn shadow(&self) -> Option<&Shadow> {
+        self.shadow.as_deref()
     }
 
     /// Start times, of a startup probe.
@@ -398,6 +407,10 @@ impl Seen {
             + self.past.heap()
             + self.older.capacity() * size_of::<Older>()
             + self.starts.recent.capacity() * size_of::<super::start::Start>()
+            + self
+                .shadow
+                .as_ref()
+                .map_or(0, |_| size_of::<Shadow>() + super::shadow::LONGEST * size_of::<super::shadow::Long>())
     }
 }
 

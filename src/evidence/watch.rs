@@ -2,6 +2,7 @@
 
 use super::restart::Failing;
 use super::run::{Run, Window};
+use super::shadow::Checks;
 use super::table::{Edge, OUTAGE_SECONDS};
 use crate::observation::{Counters, FailureClass};
 use crate::probe::{ProbeKind, Settings};
@@ -63,6 +64,8 @@ pub(super) struct Said {
     pub(super) credit: f64,
     /// Successes by latency: up to each low edge, above 1 s.
     pub(super) latencies: [u32; LOW + 1],
+    /// The checks in it.
+    pub(super) checks: Checks,
     /// Counters went back, so this window is unknown.
     pub(super) reset: bool,
     /// Something exceeded, failed or ended.
@@ -206,10 +209,11 @@ impl PodProbe {
         let latencies = new.latencies(&old);
         let above: [u32; 4] =
             std::array::from_fn(|i| small(timed.saturating_sub(new.within[i] - old.within[i])).min(ok));
+        let counted = Checks { all: checks, failed, above };
         if failed == 0 && above[0] == 0 && self.quiet() {
-            return Said { credit, latencies, ..Said::default() };
+            return Said { credit, latencies, checks: counted, ..Said::default() };
         }
-        Said { latencies, ..self.loud(at, old.at, checks, failed, above, credit) }
+        Said { latencies, checks: counted, ..self.loud(at, old.at, checks, failed, above, credit) }
     }
 
     fn quiet(&self) -> bool {

@@ -19,7 +19,7 @@ pub(super) fn sidecars(spec: &PodSpec) -> Vec<Name> {
     restarting(spec).map(|c| Name::from(&*c.name)).collect()
 }
 
-fn restarting(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+pub(super) fn restarting(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"))
 }
 

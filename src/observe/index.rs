@@ -6,13 +6,16 @@
 use super::event::Counts;
 use super::{Notice, Subject};
 use crate::annotations::{Annotations, Defaults, PREFIX, Pause, Rules, message};
-use crate::objects::Owner;
+use crate::objects::{Endpoint, Owner, Reach};
 use crate::observation::Fact;
 use crate::policy::Mode;
 use crate::units::{Name, Timestamp, Uid};
 use crate::workload::{Address, Pod, Workload, WorkloadKind};
 use k8s_openapi::api::core::v1::Event;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+mod reach;
 
 /// Which namespaces are looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,7 @@ pub(super) struct Declared {
 pub(super) struct Running {
     pub(super) record: Pod,
     pub(super) owner: Owner,
+    pub(super) reach: Reach,
 }
 
 /// One piece of news out of a watched namespace.
@@ -130,6 +134,8 @@ struct Entry {
     rules: Rules,
     told: Vec<String>,
     seen: bool,
+    /// Of its last pod: replicas share them.
+    endpoints: Arc<[Endpoint]>,
 }
 
 #[derive(Debug)]
@@ -359,7 +365,7 @@ impl Space {
             made.facts.extend(self.workload_gone(kind, name.clone()));
         }
         let messages = complaints(&rules, false);
-        let fresh = Entry { declared, rules, told: Vec::new(), seen: true };
+        let fresh = Entry { declared, rules, told: Vec::new(), seen: true, endpoints: Arc::default() };
         let entry = match self.workloads.entry((kind, name.clone())) {
             std::collections::btree_map::Entry::Vacant(place) => {
                 let entry = place.insert(fresh);
@@ -406,7 +412,7 @@ impl Space {
         vec![Fact::WorkloadGone(entry.declared.record.uid)]
     }
 
-    fn pod_is(&mut self, running: Running) -> Vec<Fact> {
+    fn pod_is(&mut self, mut running: Running) -> Vec<Fact> {
         let uid = running.record.uid;
         // Of two pods of one name the one without a deletion is the present one; else the later.
         let before = self.names.get(&running.record.name).and_then(|u| self.pods.get(u));
@@ -416,8 +422,15 @@ impl Space {
         if !stays {
             self.names.insert(running.record.name.clone(), uid);
         }
-        let workload = self.workloads.get(&(running.owner.kind, running.owner.name.clone()));
-        let workload = workload.map(|e| e.declared.record.uid);
+        let workload = self.workloads.get_mut(&(running.owner.kind, running.owner.name.clone()));
+        let workload = workload.map(|e| {
+            if e.endpoints == running.reach.endpoints {
+                running.reach.endpoints = e.endpoints.clone();
+            } else {
+                e.endpoints = running.reach.endpoints.clone();
+            }
+            e.declared.record.uid
+        });
         let told = self.pods.insert(uid, PodEntry { running, told: false, seen: true });
         let (Some(entry), Some(workload)) = (self.pods.get_mut(&uid), workload) else { return Vec::new() };
         let fact = entry.tell(workload);

@@ -1,6 +1,7 @@
 //! From the world to facts: watches, kubelets, metrics and events become [`Observation`]s.
 //!
-//! **Takes** the API server's watches, the kubelets' pages, `metrics.k8s.io`, and the word of the Lease. **Gives** facts,
+//! **Takes** the API server's watches, the kubelets' pages, `metrics.k8s.io`, the word of the Lease, and the answers of
+//! endpoints whose owners allow us to ask. **Gives** facts,
 //! one bounded stream of them, and [`Notice`]s of what went wrong for telemetry and for owners. **Never** writes to the
 //! cluster (but for the scraper's own short-lived token), decides anything, keeps an object, or takes what it could not
 //! read for a zero.
@@ -15,11 +16,13 @@ mod index;
 pub mod page;
 mod quantity;
 mod scrape;
+mod shadow;
 mod usage;
 mod watch;
 
 pub use index::Scope;
 pub use scrape::{ScrapeError, Scraping, Trust};
+pub use shadow::{Rule, Shadowed, Shadowing};
 
 use crate::annotations::{Defaults, Pause};
 use crate::observation::{Fact, Observation};
@@ -62,6 +65,8 @@ pub struct Settings {
     pub scraping: Option<Scraping>,
     /// How often `metrics.k8s.io` is read; `None`: not at all.
     pub usage_every: Option<Duration>,
+    /// How endpoints are asked whose owners allow it; `None`: not at all.
+    pub shadowing: Option<Shadowing>,
 }
 
 /// An object that a notice is about.
@@ -114,6 +119,15 @@ pub enum Notice {
     },
     /// It answers again.
     UsageBack,
+    /// A pod had its turn to be asked by a shadow check.
+    Shadowed(Shadowed),
+    /// Shadow checks reach no pod: told once, until they do.
+    PodsUnreached {
+        /// One of them, and what it met.
+        example: String,
+    },
+    /// They do again.
+    PodsReached,
 }
 
 /// How far the first look has come.
@@ -265,6 +279,9 @@ async fn run(client: Client, settings: Settings, shared: Shared) -> Result<(), E
         tasks.spawn("usage".to_owned(), usage::run(client.clone(), every, shared.clone()));
     } else {
         shared.reached(|p| &mut p.used);
+    }
+    if let Some(shadowing) = settings.shadowing {
+        tasks.spawn("shadow checks".to_owned(), shadow::run(shadowing, shared.clone()));
     }
     let mut paused = settings.paused.clone();
     let first = paused.borrow_and_update().clone();

@@ -144,7 +144,8 @@ fn pods(client: &Client, space: &Name, epoch: u64) -> BoxStream<'static, Update>
                 let owner = objects::owner(&object)?;
                 // Whose uid that is the index knows.
                 let record = objects::pod(&object, Uid::from_bits(0))?;
-                News::PodIs(Box::new(Running { record, owner }))
+                let reach = objects::reach(&object);
+                News::PodIs(Box::new(Running { record, owner, reach }))
             }
             Seen::Delete(object) => News::PodGone(Uid::parse(object.metadata.uid.as_deref()?)?),
         };

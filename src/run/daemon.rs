@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::decide::Prices;
 use crate::engine::{Engine, Phase, Rules};
 use crate::observation::{Fact, Observation};
-use crate::observe::{self, Scope, Scraping, Trust};
+use crate::observe::{self, Scope, Scraping, Shadowing, Trust};
 use crate::plan::Limits;
 use crate::reason::Reason;
 use crate::store::evidence::{self, SHARDS, Shards, shard};
@@ -221,6 +221,9 @@ pub async fn run(
         paused: pause.clone(),
         scraping: Some(scraping(&config, roots)?),
         usage_every: Some(std_duration(config.observe.usage_interval)),
+        shadowing: Some(config.observe.shadow_check_rate)
+            .filter(|rate| *rate > 0.0)
+            .map(|rate| Shadowing { rate, loopback: config.observe.shadow_loopback }),
     };
     let mut observer = observe::start(client.clone(), observing, Arc::new(move || tick.now()), facts.clone(), notices);
     let tick = clock.clone();

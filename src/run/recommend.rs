@@ -56,6 +56,7 @@ pub async fn recommend(setup: &Setup, scope: Scope, within: Duration) -> Result<
         paused,
         scraping: Some(Scraping { spread: false, ..scraping(config, roots.clone())? }),
         usage_every: Some(Duration::from_secs(60)),
+        shadowing: None,
     };
     let mut observer = observe::start(client.clone(), observing, Arc::new(move || tick.now()), facts, notices);
     let mut pass =
@@ -129,7 +130,12 @@ impl Looking {
             }
             Notice::WatchBroken { resource, why } => self.warn(format!("{resource} cannot be read: {why}")),
             Notice::UsageMissing { why, .. } => self.warn(format!("usage is unknown: {why}")),
-            Notice::Scraped { .. } | Notice::UsageBack => {}
+            // One pass asks no endpoint.
+            Notice::Scraped { .. }
+            | Notice::UsageBack
+            | Notice::Shadowed(_)
+            | Notice::PodsUnreached { .. }
+            | Notice::PodsReached => {}
         }
     }
 

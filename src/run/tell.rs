@@ -3,7 +3,7 @@
 use crate::act::{Announcement, Announcer, Regarding};
 use crate::change::{Change, Intent, Outcome, Step, Verdict};
 use crate::engine::Ended;
-use crate::observe::Notice;
+use crate::observe::{Notice, Shadowed};
 use crate::telemetry::{Event, Lost, Metrics};
 use crate::units::{Name, Uid};
 use crate::workload::Address;
@@ -62,6 +62,13 @@ pub(super) async fn hear(
             Notice::WatchBroken { resource, why } => metrics.emit(&Event::WatchBroken { resource, why: &why }),
             Notice::UsageMissing { kind, why } => tracing::warn!(kind, %why, "usage is unknown"),
             Notice::UsageBack => tracing::info!("usage is known again"),
+            Notice::Shadowed(Shadowed::Refused(rule)) => metrics.emit(&Event::ShadowRefused { rule: rule.word() }),
+            Notice::Shadowed(result) => metrics.emit(&Event::Shadowed { result: result.word() }),
+            Notice::PodsUnreached { example } => tracing::warn!(
+                %example,
+                "shadow checks reach no pod, so nothing is seen by them; hint: pods must be reachable from here; see network policies"
+            ),
+            Notice::PodsReached => tracing::info!("shadow checks reach pods again"),
         }
     }
     "notices"

@@ -65,6 +65,16 @@ pub enum Event<'a> {
         /// Samples of opted-in pods; or the `kind()` of the error, which comes from a closed list, and its words.
         result: Result<usize, (&'static str, &'a dyn Display)>,
     },
+    /// An endpoint was asked by a shadow check.
+    Shadowed {
+        /// What came of it, from a closed list: `healthy`, `unhealthy`, `silent`, `unreached`, `stale`.
+        result: &'static str,
+    },
+    /// A pod was not asked when it was its turn.
+    ShadowRefused {
+        /// The rule, from a closed list.
+        rule: &'static str,
+    },
     /// The engine took a turn.
     Turned {
         /// How long it took.
@@ -167,6 +177,14 @@ impl Metrics {
                 };
                 self.scraped(kind, took, *bytes);
             }
+            Event::Shadowed { result } => {
+                trace!(result, "shadow check");
+                self.shadow_checks(result).inc();
+            }
+            Event::ShadowRefused { rule } => {
+                trace!(rule, "no shadow check");
+                self.shadow_refusals(rule).inc();
+            }
             Event::Turned { took, changes, news } => {
                 debug!(took = took.as_secs_f64(), changes, news, "turn");
                 self.turned(took.as_secs_f64());
@@ -249,6 +267,7 @@ pub(super) const fn fact_kind(fact: &Fact) -> &'static str {
         Fact::PodGone(_) => "pod_gone",
         Fact::Sample(_) => "sample",
         Fact::ScrapeMissed(_) => "scrape_missed",
+        Fact::ShadowCheck { .. } => "shadow_check",
         Fact::Unhealthy { .. } => "unhealthy",
         Fact::Killing { .. } => "killing",
         Fact::PodUsage { .. } => "pod_usage",

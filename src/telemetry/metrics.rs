@@ -28,6 +28,8 @@ pub struct Metrics {
     scrapes: By1,
     scrape_seconds: Histogram,
     page_bytes: Counter,
+    shadow_checks: By1,
+    shadow_refusals: By1,
     workloads: Family<[Label; 1], Gauge>,
     held: Family<[Label; 1], Gauge>,
     changes: By2,
@@ -101,6 +103,12 @@ impl Metrics {
             observations: family(&mut r, "observations", "Facts learnt, by kind"),
             dropped: family(&mut r, "dropped", "What was dropped because a bound was reached, by what"),
             scrapes: family(&mut r, "scrapes", "Readings of kubelets, by result: ok or why not"),
+            shadow_checks: family(&mut r, "shadow_checks", "Endpoints asked by ourselves, by what came of it"),
+            shadow_refusals: family(
+                &mut r,
+                "shadow_refusals",
+                "Pods that were not asked at their turn, by the rule that forbids it",
+            ),
             workloads: family(&mut r, "workloads", "Opted-in workloads, by phase"),
             held: family(&mut r, "held_workloads", "Workloads whose wished change is held, by reason code"),
             changes: family(&mut r, "changes", "Changes tried, by intent and by what became of them"),
@@ -186,6 +194,14 @@ impl Metrics {
         self.scrapes.get_or_create(&[("result", result)]).inc();
         self.scrape_seconds.observe(seconds);
         self.page_bytes.inc_by(bytes);
+    }
+
+    pub(super) fn shadow_checks(&self, result: &'static str) -> impl Deref<Target = Counter> {
+        self.shadow_checks.get_or_create(&[("result", result)])
+    }
+
+    pub(super) fn shadow_refusals(&self, rule: &'static str) -> impl Deref<Target = Counter> {
+        self.shadow_refusals.get_or_create(&[("rule", rule)])
     }
 
     pub(super) fn turned(&self, seconds: f64) {

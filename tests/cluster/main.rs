@@ -7,4 +7,5 @@ mod support;
 mod harness;
 mod missing;
 mod owners;
+mod shadow;
 mod story;

@@ -1,8 +1,9 @@
 //! The index, filled by hand.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use super::super::shadow::{Candidate, Rule};
 use super::*;
-use crate::objects;
+use crate::objects::{self, Unaskable, Way};
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::json;
 
@@ -47,7 +48,8 @@ fn running(n: u128, name: &str, node: &str) -> News {
         created: Timestamp::EPOCH,
         ready: true,
     };
-    News::PodIs(Box::new(Running { record, owner: Owner { kind: WorkloadKind::Deployment, name: "web".into() } }))
+    let owner = Owner { kind: WorkloadKind::Deployment, name: "web".into() };
+    News::PodIs(Box::new(Running { record, owner, reach: Reach::default() }))
 }
 
 /// What is told, in short.
@@ -236,4 +238,129 @@ fn the_first_look_is_complete_when_all_lists_are() {
     assert!(!index.full());
     news(&mut index, News::Pods(List::Done));
     assert!(index.full());
+}
+
+/// A running pod with one endpoint at `container`'s port 8080, and what can be wrong with it.
+fn reachable(n: u128, address: &str, change: impl FnOnce(&mut Running)) -> News {
+    let News::PodIs(mut running) = running(n, &format!("web-{n}"), "n1") else { unreachable!() };
+    let id = crate::workload::ProbeId { container: "app".into(), kind: crate::probe::ProbeKind::Liveness };
+    running.record.containers = vec![crate::workload::Container {
+        name: "app".into(),
+        running_since: Some(Timestamp::EPOCH),
+        ready: true,
+        started: true,
+        restarts: 0,
+        last_end: None,
+    }];
+    running.reach = Reach {
+        address: address.parse().ok(),
+        host_network: false,
+        running: true,
+        endpoints: [Endpoint { probe: id, way: Ok((Way::Http { tls: false, path: "/live".into() }, 8080)) }].into(),
+    };
+    change(&mut running);
+    News::PodIs(running)
+}
+
+/// Whom shadow checks may ask, and where: `Err` as the rule's word.
+fn targets(index: &Index) -> Vec<(u128, Result<String, &'static str>)> {
+    let mut candidates = index.candidates();
+    candidates.sort_unstable();
+    let asked = |c: &Candidate| index.target(c, 1, false).map(|(_, t)| t.to_string()).map_err(Rule::word);
+    candidates.iter().map(|c| (c.pod.bits(), asked(c))).collect()
+}
+
+#[test]
+fn a_pod_is_asked_at_its_own_address_only_where_somebody_says_on_and_nobody_off() {
+    for (namespace, workload, asked) in [
+        (&[("mode", "auto"), ("shadow-checks", "on")][..], &[][..], true),
+        (&[("mode", "recommend")], &[("shadow-checks", "on")], true),
+        (&[("mode", "auto")], &[], false),
+        (&[("mode", "auto"), ("shadow-checks", "yes")], &[], false),
+        (&[("mode", "auto"), ("shadow-checks", "on")], &[("shadow-checks", "off")], false),
+        (&[("mode", "auto"), ("shadow-checks", "on")], &[("shadow-checks", "On")], false),
+        (&[("mode", "auto"), ("shadow-checks", "on")], &[("skip", "")], false),
+        (&[("mode", "auto"), ("shadow-checks", "on")], &[("mode", "off")], false),
+        (&[("mode", "auto"), ("shadow-checks", "on")], &[("mode", "Auto")], false),
+    ] {
+        let mut index = index();
+        opt(&mut index, namespace);
+        news(&mut index, declared(1, 1, workload));
+        news(&mut index, reachable(7, "10.0.0.7", |_| ()));
+        let expected = if asked { vec![(7, Ok("http://10.0.0.7:8080/live".to_owned()))] } else { vec![] };
+        assert_eq!(targets(&index), expected, "{namespace:?} {workload:?}");
+    }
+}
+
+#[test]
+fn an_address_that_is_none_of_a_pod_is_never_asked() {
+    let mut index = index();
+    opt(&mut index, &[("mode", "auto"), ("shadow-checks", "on")]);
+    news(&mut index, declared(1, 1, &[]));
+    index.node_is("n9".into(), Node { kubelet: Some(("10.9.9.9".into(), 10250)), allocatable_cores: None });
+    for address in
+        ["169.254.169.254", "fe80::1", "127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "224.0.0.1", "10.9.9.9"]
+    {
+        news(&mut index, reachable(7, address, |_| ()));
+        assert_eq!(targets(&index), [(7, Err("address"))], "{address}");
+    }
+    news(&mut index, reachable(7, "", |_| ()));
+    assert_eq!(targets(&index), [(7, Err("no_address"))]);
+}
+
+#[test]
+fn a_pod_that_may_not_be_asked_says_by_which_rule() {
+    let rules: [(fn(&mut Running), &str); 7] = [
+        (|r| r.reach.host_network = true, "host_network"),
+        (|r| r.reach.running = false, "not_running"),
+        (|r| r.record.terminating = true, "not_running"),
+        (|r| r.record.containers[0].running_since = None, "not_running"),
+        (|r| r.record.containers[0].started = false, "not_running"),
+        (|r| Arc::make_mut(&mut r.reach.endpoints)[0].way = Err(Unaskable::Headers), "headers"),
+        (|r| Arc::make_mut(&mut r.reach.endpoints)[0].way = Err(Unaskable::Port), "port"),
+    ];
+    for (change, rule) in rules {
+        let mut index = index();
+        opt(&mut index, &[("mode", "auto"), ("shadow-checks", "on")]);
+        news(&mut index, declared(1, 1, &[]));
+        news(&mut index, reachable(7, "10.0.0.7", change));
+        assert_eq!(targets(&index), [(7, Err(rule))]);
+    }
+    // Only the probes that the owner left us.
+    let mut index = index();
+    opt(&mut index, &[("mode", "auto"), ("shadow-checks", "on"), ("probes", "readiness")]);
+    news(&mut index, declared(1, 1, &[]));
+    news(&mut index, reachable(7, "10.0.0.7", |_| ()));
+    assert_eq!(targets(&index), [(7, Err("not_running"))]);
+}
+
+#[test]
+fn a_successor_at_the_same_address_is_never_asked_for_the_pod_that_is_gone() {
+    let mut index = index();
+    opt(&mut index, &[("mode", "auto"), ("shadow-checks", "on")]);
+    news(&mut index, declared(1, 1, &[]));
+    news(&mut index, reachable(7, "10.0.0.7", |_| ()));
+    let old = index.candidates().remove(0);
+    let address = "10.0.0.7".parse().unwrap();
+    assert!(index.holds(&old, address));
+    // Both are known: nobody knows which of them has it.
+    news(&mut index, reachable(8, "10.0.0.7", |_| ()));
+    assert_eq!(targets(&index), [(7, Err("shared_address")), (8, Err("shared_address"))]);
+    assert!(!index.holds(&old, address));
+    news(&mut index, News::PodGone(uid(7)));
+    assert_eq!(index.target(&old, 1, false).map_err(Rule::word).unwrap_err(), "gone");
+    assert!(!index.holds(&old, address));
+    assert_eq!(targets(&index), [(8, Ok("http://10.0.0.7:8080/live".to_owned()))]);
+}
+
+#[test]
+fn replicas_share_what_their_endpoints_are() {
+    let mut index = index();
+    opt(&mut index, &[("mode", "auto")]);
+    news(&mut index, declared(1, 1, &[]));
+    for n in 7..10 {
+        news(&mut index, reachable(n, &format!("10.0.0.{n}"), |_| ()));
+    }
+    let pods = &index.spaces["shop"].pods;
+    assert!(Arc::ptr_eq(&pods[&uid(7)].running.reach.endpoints, &pods[&uid(9)].running.reach.endpoints));
 }

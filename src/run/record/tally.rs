@@ -126,9 +126,9 @@ mod tests {
     fn quantiles_are_those_of_the_sorted_latencies_within_a_bin() {
         let mut tally = Tally::default();
         for ms in 1..=1000 {
-            tally.count(&Asked { took: Span::from_millis(ms), reply: Reply::Healthy });
+            tally.count(&Asked { took: Span::from_millis(ms), reply: Reply::Healthy, reached: true });
         }
-        tally.count(&Asked { took: Span::from_seconds(30), reply: Reply::Silent });
+        tally.count(&Asked { took: Span::from_seconds(30), reply: Reply::Silent, reached: true });
         for (share, ms) in [(0.5, 500.0), (0.99, 990.0), (1.0, 1000.0)] {
             let found = tally.quantile(share).unwrap().as_secs_f64() * 1e3;
             assert!((ms..=ms * WIDTH).contains(&found), "{share}: {found}");
@@ -140,8 +140,8 @@ mod tests {
     #[test]
     fn a_line_says_what_was_seen() {
         let mut tally = Tally { started: 3, ..Tally::default() };
-        tally.count(&Asked { took: Span::from_nanos(1_234_000), reply: Reply::Healthy });
-        tally.count(&Asked { took: Span::from_millis(52), reply: Reply::Status(503) });
+        tally.count(&Asked { took: Span::from_nanos(1_234_000), reply: Reply::Healthy, reached: true });
+        tally.count(&Asked { took: Span::from_millis(52), reply: Reply::Status(503), reached: true });
         assert_eq!(
             tally.to_string(),
             "3 checks: 1 healthy, 1 not, 0 without an answer; p50 1.24 ms, p99 52.0 ms, longest 52.0 ms"
