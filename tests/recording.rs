@@ -127,6 +127,31 @@ async fn a_status_from_200_to_399_is_healthy_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_redirect_to_the_same_host_is_followed_by_a_recording_and_by_nothing_else() {
+    let address = server(|_, mut stream| async move {
+        let head = head(&mut stream).await;
+        let (status, to) = match head.split(' ').nth(1).unwrap() {
+            "/old" => ("302 Found", "/new"),
+            "/new" => ("503 Service Unavailable", ""),
+            "/login" => ("302 Found", "http://192.0.2.1/"),
+            _ => ("307 Temporary Redirect", "/again"),
+        };
+        let answer = format!("HTTP/1.1 {status}\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    })
+    .await;
+    for (path, followed) in [
+        ("/old", "status 503"),
+        ("/login", "healthy"),
+        ("/again", "no whole answer: 10 redirects, one after the other"),
+    ] {
+        let target = Target::resolve(&format!("http://{address}{path}")).await.unwrap();
+        assert_eq!(ask(&target, SECOND * 9).await.reply.to_string(), followed, "{path}");
+        assert_eq!(ask(&Target::http(address, false, path), SECOND).await.reply, Reply::Healthy, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_is_awaited_within_the_patience_and_read_no_further_than_the_kubelet_reads() {
     let stalls = server(|_, mut stream| async move {
         head(&mut stream).await;

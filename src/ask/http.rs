@@ -4,25 +4,30 @@ use super::{BODY_LIMIT, Reply, USER_AGENT, beside, words};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{HOST, USER_AGENT as AGENT};
+use hyper::header::{HOST, LOCATION, USER_AGENT as AGENT};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Asks over a fresh connection, and drops it.
-pub(super) async fn ask(stream: impl AsyncRead + AsyncWrite + Unpin, authority: &str, path: &str) -> Reply {
+/// Asks over a fresh connection, and drops it: the status, and where it says to look instead.
+pub(super) async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    authority: &str,
+    path: &str,
+) -> Result<(StatusCode, Option<String>), Reply> {
     let request = Request::get(path).header(HOST, authority).header(AGENT, USER_AGENT).body(Empty::<Bytes>::new());
     let request = match request {
         Ok(request) => request,
-        Err(why) => return Reply::Broken(why.to_string()),
+        Err(why) => return Err(Reply::Broken(why.to_string())),
     };
     let (mut sender, connection) = match http1::handshake(TokioIo::new(stream)).await {
         Ok(pair) => pair,
-        Err(why) => return Reply::Broken(words(&why)),
+        Err(why) => return Err(Reply::Broken(words(&why))),
     };
     let answer = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
+        let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok()).map(str::to_owned);
         let mut body = response.into_body();
         let mut read = 0;
         while read < BODY_LIMIT {
@@ -31,11 +36,7 @@ pub(super) async fn ask(stream: impl AsyncRead + AsyncWrite + Unpin, authority: 
                 None => break,
             }
         }
-        Ok::<StatusCode, hyper::Error>(status)
+        Ok::<_, hyper::Error>((status, location))
     };
-    match beside(connection, answer).await {
-        Ok(status) if (200..400).contains(&status.as_u16()) => Reply::Healthy,
-        Ok(status) => Reply::Status(status.as_u16()),
-        Err(why) => Reply::Broken(words(&why)),
-    }
+    beside(connection, answer).await.map_err(|why| Reply::Broken(words(&why)))
 }

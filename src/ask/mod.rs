@@ -2,14 +2,14 @@
 //!
 //! **Takes** a [`Target`]: an HTTP or HTTPS URL, a TCP port, a gRPC health service, or a command; and a patience. **Gives**
 //! [`Asked`]: how long it took and what came of it, a typed reason where that was not healthy. **Never** outlives its
-//! patience, uses a connection twice, follows a redirect, sends more than the protocol needs, or keeps what was answered.
+//! patience, uses a connection twice, asks another host, sends more than the protocol needs, or keeps what was answered.
 //!
 //! What is healthy is the kubelet's rule (`kubernetes/kubernetes:pkg/probe`, v1.36): an HTTP status of 200 to 399, a
 //! connection that is accepted, `SERVING`, exit code 0. A body is read to its end or to 10 KiB within the patience, since
 //! the kubelet's timeout covers it too. Certificates are **not** verified, as the kubelet does not: nothing secret is
-//! sent, and nothing of the answer is believed but its time and status. Two differences: the kubelet follows redirects
-//! to the same host, here a 3xx is the answer; and it closes with `SO_LINGER` of one second, which would block the one
-//! thread that we have.
+//! sent, and nothing of the answer is believed but its time and status. A redirect to the same host is followed where the
+//! target says so, as the kubelet does; one to another host is the answer. One difference: the kubelet closes with
+//! `SO_LINGER` of one second, which would block the one thread that we have.
 
 mod command;
 mod grpc;
@@ -31,6 +31,9 @@ use tokio::time::{Instant, timeout};
 
 /// Most bytes of a body that are read; more is no failure. The kubelet's number.
 pub const BODY_LIMIT: usize = 10 << 10;
+
+/// Most requests of one check: the first, and those to which it was redirected. The kubelet's number.
+const MOST_REQUESTS: usize = 10;
 
 /// Who asks, in HTTP and gRPC.
 const USER_AGENT: &str = concat!("probe-tuner/", env!("CARGO_PKG_VERSION"));
@@ -106,29 +109,56 @@ pub async fn ask(target: &Target, patience: Duration) -> Asked {
 }
 
 async fn connect(target: &Target, reached: &mut bool) -> Reply {
-    let stream = match target.place() {
-        Some(place) => TcpStream::connect(&place.addresses[..]).await,
-        None => return Reply::Refused("no address".to_owned()),
+    let asked = match target {
+        Target::Http { tls, place, path, follow } => page(*tls, place, path, *follow, reached).await,
+        Target::Grpc { place, service } => match open(place, reached).await {
+            Ok(stream) => Ok(grpc::ask(stream, &place.authority, service).await),
+            Err(reply) => Err(reply),
+        },
+        Target::Tcp { place } => open(place, reached).await.map(|_| Reply::Healthy),
+        Target::Exec { .. } => Ok(Reply::Healthy),
     };
-    let stream = match stream {
-        Ok(stream) => stream,
-        Err(why) => {
-            *reached = matches!(why.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset);
-            return Reply::Refused(why.to_string());
-        }
-    };
+    asked.unwrap_or_else(|reply| reply)
+}
+
+/// A connection of its own.
+async fn open(place: &Place, reached: &mut bool) -> Result<TcpStream, Reply> {
+    let stream = TcpStream::connect(&place.addresses[..]).await.map_err(|why| {
+        *reached = matches!(why.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset);
+        Reply::Refused(why.to_string())
+    })?;
     *reached = true;
     // Small requests go out at once; where it cannot be set they go out a little later.
     stream.set_nodelay(true).unwrap_or_default();
-    match target {
-        Target::Http { tls: false, place, path } => http::ask(stream, &place.authority, path).await,
-        Target::Http { tls: true, place, path } => match tls::wrap(stream, place).await {
-            Ok(stream) => http::ask(stream, &place.authority, path).await,
-            Err(why) => Reply::Broken(why.to_string()),
-        },
-        Target::Grpc { place, service } => grpc::ask(stream, &place.authority, service).await,
-        Target::Tcp { .. } | Target::Exec { .. } => Reply::Healthy,
+    Ok(stream)
+}
+
+/// A page, and the page that it points to, as long as the host stays the same.
+async fn page(tls: bool, place: &Place, path: &str, follow: bool, reached: &mut bool) -> Result<Reply, Reply> {
+    let mut at = (tls, place.clone(), path.to_owned());
+    for _ in 0..MOST_REQUESTS {
+        let (tls, place, path) = &at;
+        let stream = open(place, reached).await?;
+        let (status, location) = if *tls {
+            let stream = tls::wrap(stream, place).await.map_err(|why| Reply::Broken(why.to_string()))?;
+            http::ask(stream, &place.authority, path).await?
+        } else {
+            http::ask(stream, &place.authority, path).await?
+        };
+        let elsewhere =
+            location.filter(|l| follow && !l.is_empty() && matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308));
+        let next = match elsewhere {
+            Some(location) => target::redirected(&at, &location)
+                .map_err(|wanted| Reply::Broken(format!("redirected to {location:?}: {wanted}")))?,
+            None => None,
+        };
+        match next {
+            Some(next) => at = next,
+            None if (200..400).contains(&status.as_u16()) => return Ok(Reply::Healthy),
+            None => return Ok(Reply::Status(status.as_u16())),
+        }
     }
+    Err(Reply::Broken(format!("{MOST_REQUESTS} redirects, one after the other")))
 }
 
 /// Does `work` on a connection that is driven beside it, in the same task: with the one the other ends.

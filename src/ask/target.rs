@@ -25,6 +25,8 @@ pub enum Target {
         place: Place,
         /// Path and query, as `/healthz?full`.
         path: String,
+        /// Whether a redirect to the same host is followed, as the kubelet does.
+        follow: bool,
     },
     /// A connection.
     Tcp {
@@ -148,6 +150,40 @@ fn parts(url: &str) -> Result<Parts<'_>, &'static str> {
     Ok(Parts { scheme, host, port, path })
 }
 
+/// Where a page points to: over TLS or not, where, and which path. `None`: to another host, which is not asked.
+///
+/// # Errors
+/// What is wanted of a location that cannot be read.
+pub(super) fn redirected(
+    (tls, place, path): &(bool, Place, String),
+    location: &str,
+) -> Result<Option<(bool, Place, String)>, &'static str> {
+    let scheme = if *tls { "https" } else { "http" };
+    let base = path.split('?').next().unwrap_or_default();
+    let url = if location.contains("://") {
+        location.to_owned()
+    } else if let Some(rest) = location.strip_prefix("//") {
+        format!("{scheme}://{rest}")
+    } else if location.starts_with('/') {
+        format!("{scheme}://{}{location}", place.authority)
+    } else if location.starts_with('?') {
+        format!("{scheme}://{}{base}{location}", place.authority)
+    } else {
+        format!("{scheme}://{}{}/{location}", place.authority, base.rsplit_once('/').map_or("", |(folder, _)| folder))
+    };
+    let parts = parts(&url)?;
+    if !matches!(parts.scheme, Scheme::Http | Scheme::Https) {
+        return Err("wanted http or https");
+    }
+    if !parts.host.eq_ignore_ascii_case(&place.host) {
+        return Ok(None);
+    }
+    let mut addresses = place.addresses.clone();
+    addresses.iter_mut().for_each(|a| a.set_port(parts.port));
+    let place = Place::new(addresses, parts.host, parts.port, parts.scheme.default_port());
+    Ok(Some((parts.scheme == Scheme::Https, place, parts.path)))
+}
+
 impl Target {
     /// Reads a URL: `http://host:port/path`, `https://…`, `tcp://host:port`, `grpc://host:port/service`. The host is looked
     /// up once, here: later checks go to the same addresses, as the kubelet's go to the pod's.
@@ -164,18 +200,18 @@ impl Target {
         }
         let place = Place::new(addresses, parts.host, parts.port, parts.scheme.default_port());
         Ok(match parts.scheme {
-            Scheme::Http => Target::Http { tls: false, place, path: parts.path },
-            Scheme::Https => Target::Http { tls: true, place, path: parts.path },
+            Scheme::Http => Target::Http { tls: false, place, path: parts.path, follow: true },
+            Scheme::Https => Target::Http { tls: true, place, path: parts.path, follow: true },
             Scheme::Tcp => Target::Tcp { place },
             Scheme::Grpc => Target::Grpc { place, service: parts.path },
         })
     }
 
-    /// A GET at this very address.
+    /// A GET at this very address, and at no other: a redirect is the answer.
     pub fn http(address: SocketAddr, tls: bool, path: &str) -> Target {
         let scheme = if tls { Scheme::Https } else { Scheme::Http };
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Target::Http { tls, place: Place::at(address, scheme), path }
+        Target::Http { tls, place: Place::at(address, scheme), path, follow: false }
     }
 
     /// A connection to this very address.
@@ -214,7 +250,7 @@ impl Place {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Http { tls, place, path } => {
+            Target::Http { tls, place, path, .. } => {
                 write!(f, "{}://{}{path}", if *tls { "https" } else { "http" }, place.authority)
             }
             Target::Tcp { place } => write!(f, "tcp://{}", place.authority),
@@ -267,6 +303,32 @@ mod tests {
             let found = parts(url).unwrap_err();
             assert!(found.contains(wanted), "{url}: {found}");
         }
+    }
+
+    #[test]
+    fn a_redirect_leads_to_the_same_host_or_nowhere() {
+        let Target::Http { tls, place, path, .. } = Target::http("10.0.0.7:8080".parse().unwrap(), false, "/a/b?c")
+        else {
+            unreachable!()
+        };
+        let from = (tls, place, path);
+        for (location, expected) in [
+            ("/live", Some("http 10.0.0.7:8080 /live")),
+            ("b/", Some("http 10.0.0.7:8080 /a/b/")),
+            ("?d", Some("http 10.0.0.7:8080 /a/b?d")),
+            ("//10.0.0.7/x", Some("http 10.0.0.7 /x")),
+            ("https://10.0.0.7:8443/", Some("https 10.0.0.7:8443 /")),
+            ("http://10.0.0.8:8080/", None),
+            ("https://login.example/", None),
+        ] {
+            let found = redirected(&from, location).unwrap();
+            let found = found.map(|(tls, p, path)| {
+                assert_eq!(p.addresses[0].ip(), from.1.addresses[0].ip());
+                format!("{} {} {path}", if tls { "https" } else { "http" }, p.authority)
+            });
+            assert_eq!(found.as_deref(), expected, "{location}");
+        }
+        assert!(redirected(&from, "ftp://10.0.0.7/").is_err() && redirected(&from, "http://").is_err());
     }
 
     #[test]
