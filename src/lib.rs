@@ -40,6 +40,7 @@ pub mod ask;
 pub mod load;
 pub mod store;
 pub mod observe;
+pub mod prometheus;
 pub mod act;
 pub mod config;
 pub mod telemetry;

@@ -53,6 +53,8 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
     ("store", Edge, &["evidence", "decide", "engine", "crd", "annotations", "cluster"]),
     // Not act: who looks does not touch.
     ("observe", Edge, &["annotations", "objects", "cluster", "ask"]),
+    // Another source of the same facts: it knows the words and nothing of who asks.
+    ("prometheus", Edge, &[]),
     // Not observe: it reads afresh.
     ("act", Edge, &["annotations", "objects", "cluster"]),
     ("config", Edge, &[]),
@@ -79,6 +81,7 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
             "load",
             "store",
             "observe",
+            "prometheus",
             "act",
             "config",
             "telemetry",
@@ -99,6 +102,7 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
             "ask",
             "load",
             "store",
+            "prometheus",
             "config",
             "telemetry",
             "run",

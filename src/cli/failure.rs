@@ -85,6 +85,15 @@ impl Failure {
         Failure::unreadable([Problem::new(format!("{}: cannot be read", path.display())).because(error)])
     }
 
+    /// The same failure with another next step for its last problem.
+    #[must_use]
+    pub fn hint(mut self, hint: &str) -> Self {
+        if let Some(last) = self.problems.pop() {
+            self.problems.push(last.hint(hint));
+        }
+        self
+    }
+
     /// The code for the shell.
     pub fn exit(&self) -> Exit {
         self.exit

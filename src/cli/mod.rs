@@ -6,6 +6,7 @@
 //! A command is a file with `Args`, whose help carries examples, and `run(&Args, &mut Console)`. A reader that goes away
 //! (`probe-tuner … | head`) is not an error.
 
+mod backtest;
 mod cluster;
 mod configuration;
 mod console;

@@ -1,5 +1,6 @@
 //! `replay`: what each policy would have done on recorded traces.
 
+use super::backtest;
 use super::{Console, Exit, Failure, Problem};
 use crate::probe::Settings;
 use crate::record::{self, Trace};
@@ -19,7 +20,8 @@ const FILE_LIMIT: u64 = 160 << 20;
 #[command(after_help = "Examples:
   probe-tuner replay trace.csv
   probe-tuner replay --settings 10/5/3 --policy kubernetes-default trace.csv
-  probe-tuner replay --for 28d --history yesterday.csv -o json monday.csv tuesday.csv")]
+  probe-tuner replay --for 28d --history yesterday.csv -o json monday.csv tuesday.csv
+  probe-tuner replay --prometheus http://localhost:9090 --workload shop/web --since 14d")]
 pub struct Args {
     /// What the numbers serve
     #[arg(long, value_enum, default_value = "liveness")]
@@ -45,8 +47,10 @@ pub struct Args {
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
     /// Recorded traces
-    #[arg(required = true, value_name = "TRACE")]
+    #[arg(required_unless_present = "prometheus", value_name = "TRACE")]
     traces: Vec<PathBuf>,
+    #[command(flatten)]
+    backtest: backtest::Args,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -119,6 +123,14 @@ fn positive_span(text: &str) -> Result<Span, String> {
 /// # Errors
 /// Traces that cannot be read, all mistakes of all of them at once.
 pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    if args.backtest.asked() {
+        let told = args.plays.order.iter().find_map(|play| if let Play::Fixed(s) = play { Some(*s) } else { None });
+        let form = match args.output {
+            Output::Table => backtest::Form::Table,
+            Output::Json => backtest::Form::Json,
+        };
+        return args.backtest.run(told, form, console);
+    }
     let mut problems = Vec::new();
     let mut read = |path: &PathBuf| {
         let trace = read_trace(path);

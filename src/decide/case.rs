@@ -150,7 +150,7 @@ impl<'a> Case<'a> {
         applied + usize::from(self.memory.in_flight.as_ref().is_some_and(|f| f.applied.is_some_and(|at| at >= week)))
     }
 
-    fn expectation(&self, s: Settings) -> Option<Expectation> {
+    pub(super) fn expectation(&self, s: Settings) -> Option<Expectation> {
         let rate = self.belief.as_ref()?.rate(s);
         if self.watched() <= Span::ZERO {
             return None;

@@ -15,5 +15,6 @@ pub mod replay;
 mod tell;
 mod writer;
 pub mod arena;
+pub mod backtest;
 pub mod demo;
 mod drive;
