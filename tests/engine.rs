@@ -6,11 +6,11 @@ mod support;
 use probe_tuner::change::{Intent, Outcome, Stage, Verdict};
 use probe_tuner::engine::{Engine, Rules, View};
 use probe_tuner::memory::{InFlight, Memory};
-use probe_tuner::observation::{Fact, Observation};
+use probe_tuner::observation::{Counters, Fact, Observation, Sample};
 use probe_tuner::policy::Mode;
 use probe_tuner::reason::Reason;
-use probe_tuner::units::{Span, Timestamp};
-use probe_tuner::workload::Workload;
+use probe_tuner::units::{Span, Timestamp, Uid};
+use probe_tuner::workload::{Container, Pod, Workload};
 use support::fixtures::{change, liveness, renumbered, settings, workload};
 
 const START: Timestamp = Timestamp::from_seconds(86_400);
@@ -196,4 +196,72 @@ fn a_second_turn_without_news_has_none() {
     assert_eq!(t.engine.turn(t.now).news.len(), 1);
     let again = t.engine.turn(t.now);
     assert!(again.changes.is_empty() && again.news.is_empty() && again.ended.is_empty());
+}
+
+/// Pods that answer at once, each 15 s for so many hours from `begin`; the last counters.
+fn quiet(told: &mut Told, pods: &[Uid], hours: i64) -> u64 {
+    let mut checks = 0;
+    for _ in 0..hours * 240 {
+        told.later(Span::SECOND * 15);
+        checks += 1;
+        for pod in pods {
+            told.fact(sample(*pod, checks));
+        }
+    }
+    checks
+}
+
+fn sample(pod: Uid, successful: u64) -> Fact {
+    let counters = Counters { successful, failed: 0, buckets: [successful; 11], count: successful };
+    Fact::Sample(Sample { pod, probe: liveness(), counters })
+}
+
+fn running(w: &Workload, uid: Uid, at: Timestamp) -> Fact {
+    Fact::Pod(Box::new(Pod {
+        uid,
+        name: format!("web-{}", uid.bits()).into(),
+        workload: w.uid,
+        node: Some("node".into()),
+        probes: w.probes.clone(),
+        containers: vec![Container {
+            name: "app".into(),
+            running_since: Some(at),
+            ready: true,
+            started: true,
+            restarts: 0,
+            last_end: None,
+        }],
+        terminating: false,
+        created: at,
+        ready: true,
+    }))
+}
+
+#[test]
+fn a_past_that_comes_late_takes_the_place_of_the_minutes_watched_meanwhile_and_the_pods_stay_watched() {
+    let w = workload("shop", "web");
+    let pods = [Uid::from_bits(1), Uid::from_bits(2)];
+    let mut past = Told::new(&w, None);
+    pods.iter().for_each(|uid| past.fact(running(&w, *uid, START)));
+    let checks = quiet(&mut past, &pods, 30);
+    let bytes = past.engine.evidence(w.uid).unwrap().encode();
+
+    // A daemon that began half an hour before the past ends and hears of it then.
+    let mut late = Told::new(&w, None);
+    late.now = past.now - Span::MINUTE * 30;
+    pods.iter().for_each(|uid| late.fact(running(&w, *uid, START)));
+    for n in (0..120).rev() {
+        late.later(Span::SECOND * 15);
+        pods.iter().for_each(|uid| late.fact(sample(*uid, checks - n)));
+    }
+    assert_eq!(late.now, past.now);
+    late.fact(Fact::RememberedEvidence { workload: w.uid, bytes });
+    let seen = |told: &Told| told.engine.evidence(w.uid).unwrap().seen(&liveness()).unwrap().pod_time();
+    assert_eq!(seen(&late), seen(&past), "neither lost nor counted twice");
+    late.later(Span::SECOND * 15);
+    pods.iter().for_each(|uid| late.fact(sample(*uid, checks + 1)));
+    assert_eq!(seen(&late), seen(&past) + Span::SECOND * 30, "the next scrape goes on from the last one");
+    assert_eq!(late.engine.dropped(), 0);
+    let evidence = late.engine.evidence(w.uid).unwrap();
+    assert_eq!((evidence.pods(), evidence.rollouts().0, evidence.dropped().strangers), (2, 0, 0));
 }

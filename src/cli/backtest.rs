@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 /// Arguments of `replay --prometheus`.
 #[derive(Debug, clap::Args)]
+#[group(id = "backtest")]
 #[command(next_help_heading = "A workload's past, out of a Prometheus")]
 pub struct Args {
     /// A server that speaks the query API: Prometheus, Thanos, Mimir, VictoriaMetrics; with its path prefix
@@ -164,7 +165,7 @@ impl Args {
         let mut spent = Spent::default();
         let elsewhere = match seen_elsewhere(server, namespace, now, budget, &mut spent).await {
             Ok(elsewhere) => elsewhere,
-            Err(error) => return Failure::cluster(problem.cause(error.to_string())),
+            Err(error) => return failure(self.prometheus.as_deref().unwrap_or_default(), &error),
         };
         let few = |names: &[String]| {
             let shown: Vec<&str> = names.iter().take(8).map(String::as_str).collect();

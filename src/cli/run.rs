@@ -54,7 +54,7 @@ pub(super) fn failure(error: Error) -> Failure {
         None => problem,
     };
     match error {
-        Error::Http(_) | Error::Authority { .. } => Failure::unreadable([problem]),
+        Error::Http(_) | Error::Authority { .. } | Error::Prometheus(_) => Failure::unreadable([problem]),
         Error::NotInTime(_, why) => {
             let problem = why.into_iter().fold(problem, |problem, why| problem.cause(why));
             Failure::cluster(problem.hint("can the API server be reached, and may you list namespaces and pods?"))

@@ -37,6 +37,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// Reading the world.
     pub observe: Observe,
+    /// A Prometheus as a source of history.
+    pub prometheus: Prometheus,
     /// What holds for workloads whose owners have not said otherwise.
     pub defaults: Defaults,
     /// Choosing numbers.
@@ -85,6 +87,21 @@ pub struct Observe {
     pub kubelet_ca_file: Option<PathBuf>,
     /// Whether a kubelet's certificate goes unchecked.
     pub kubelet_insecure: bool,
+}
+
+/// A Prometheus as a source of history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prometheus {
+    /// Its address; `None`: there is none.
+    pub url: Option<String>,
+    /// A file that holds a bearer token.
+    pub token_file: Option<PathBuf>,
+    /// Who signed its certificate; `None`: one of the system's authorities.
+    pub ca_file: Option<PathBuf>,
+    /// How far back a workload's past is asked for.
+    pub history: Span,
+    /// Whether its samples take the place of our own scrapes.
+    pub instead_of_kubelets: bool,
 }
 
 /// What holds for workloads whose owners have not said otherwise.

@@ -2,7 +2,7 @@
 
 use super::layers::{Found, Layers};
 use super::mistake::{Mistake, Mistakes};
-use super::{Cluster, Config, Decide, Defaults, Format, Http, Level, Log, Observe, Plan, Store, Verify};
+use super::{Cluster, Config, Decide, Defaults, Format, Http, Level, Log, Observe, Plan, Prometheus, Store, Verify};
 use crate::policy::{Bounds, Mode};
 use crate::units::{Name, PerPodYear, Span, parse_span};
 use figment::value::Value;
@@ -56,6 +56,18 @@ impl Reader {
                 shadow_loopback: self.flag("observe.shadow-loopback"),
                 kubelet_ca_file: self.path("observe.kubelet-ca-file"),
                 kubelet_insecure: self.flag("observe.kubelet-insecure"),
+            },
+            prometheus: Prometheus {
+                url: self.text("prometheus.url", "an http or https address, or \"\"", |text| match text {
+                    "" => Some(None),
+                    _ => ["http://", "https://"].iter().any(|s| text.starts_with(s)).then(|| Some(text.to_owned())),
+                }),
+                token_file: self.text("prometheus.token-file", "a path of a file, or \"\"", |t| {
+                    Some((!t.is_empty()).then(|| PathBuf::from(t)))
+                }),
+                ca_file: self.path("prometheus.ca-file"),
+                history: self.span("prometheus.history", Span::HOUR..=DAY * 90),
+                instead_of_kubelets: self.flag("prometheus.instead-of-kubelets"),
             },
             defaults: Defaults {
                 false_restart_budget: self.rate("defaults.false-restart-budget"),
@@ -140,6 +152,9 @@ impl Reader {
         if scrape_timeout >= scrape_interval {
             let wanted = format!("less than observe.scrape-interval ({scrape_interval})");
             self.clash(["observe.scrape-timeout", "observe.scrape-interval"], &wanted);
+        }
+        if config.prometheus.instead_of_kubelets && config.prometheus.url.is_none() {
+            self.clash(["prometheus.url", "prometheus.instead-of-kubelets"], "the address of one");
         }
     }
 

@@ -213,7 +213,10 @@ impl Engine {
             },
             Fact::RememberedEvidence { workload, bytes } => match Evidence::decode(&bytes) {
                 Ok(evidence) => match self.workloads.get_mut(&workload) {
-                    Some(e) => e.evidence = evidence,
+                    Some(e) => {
+                        e.evidence.resume(at, evidence, &e.workload);
+                        e.urgent = true;
+                    }
                     None => self.recall(workload).evidence = Some(evidence),
                 },
                 Err(_) => self.dropped += 1,

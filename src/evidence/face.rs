@@ -5,7 +5,7 @@ use super::seen::Seen;
 use super::shadow::Shadow;
 use super::table::{Edge, OUTAGE_SECONDS};
 use super::watch::{Beginning, PodProbe, Said};
-use super::{Evidence, FULL, MAX_NODES, MAX_PODS, MAX_PROBES, NodeHeat};
+use super::{Evidence, FULL, MAX_NODES, MAX_PODS, MAX_PROBES, NodeHeat, RESTARTS};
 use crate::observation::{FailureClass, Sample, Usage};
 use crate::probe::{Handler, ProbeKind};
 use crate::units::{Name, Span, Timestamp, Uid};
@@ -60,6 +60,37 @@ impl Evidence {
         self.rollouts = self.rollouts.saturating_add(1);
         self.last_rollout = Some(at);
         self.pods.iter_mut().for_each(|p| p.present = false);
+    }
+
+    /// Goes on from what was known before: `older` takes the place of what was gathered since the watching began, and the
+    /// pods that are watched stay watched. Of the restarts since, those later than the last fact of `older` are kept.
+    pub fn resume(&mut self, at: Timestamp, older: Evidence, w: &Workload) {
+        let live = std::mem::replace(self, older);
+        let known_until = self.last_fact;
+        self.workload(at, w);
+        self.levels = live.levels;
+        self.nodes = live.nodes;
+        self.dropped = live.dropped;
+        self.pods = live.pods;
+        let mut places = Vec::with_capacity(live.probes.len());
+        for seen in &live.probes {
+            places.push(self.probe_index(seen.id(), seen.handler()));
+        }
+        for pod in &mut self.pods {
+            // A probe for which there is no room is not watched.
+            pod.probes.retain_mut(|p| match places.get(p.probe).copied().flatten() {
+                Some(place) => {
+                    p.probe = place;
+                    true
+                }
+                None => false,
+            });
+        }
+        let later = live.restarts.into_iter().filter(|r| Some(r.at) > known_until);
+        self.restarts.extend(later);
+        let over = self.restarts.len().saturating_sub(RESTARTS);
+        self.restarts.drain(..over);
+        self.last_fact = self.last_fact.max(live.last_fact);
     }
 
     /// Our own rollout was applied.

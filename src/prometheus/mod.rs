@@ -24,7 +24,7 @@ mod select;
 pub use answer::{Answer, Series, Unreadable, parse};
 pub use client::{Access, Error, Server, Spent, Trust};
 pub use facts::{Recounted, Subject, recount};
-pub use history::{Budget, History, Moment, Restarts, Skipped, Track, fetch, seen_elsewhere};
+pub use history::{Budget, History, Moment, Restarts, Skipped, Track, fetch, latest, seen_elsewhere};
 pub use select::{Pods, quoted};
 
 #[cfg(doc)]

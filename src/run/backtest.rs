@@ -201,8 +201,8 @@ fn settings(j: &Judgement) -> Vec<Settings> {
     once
 }
 
-/// A workload of the probes that a history has, all with the same numbers.
-fn made_up(history: &History, address: &Address, settings: Settings) -> Workload {
+/// A workload of the probes that a history has, all with the same numbers: where nobody can be asked for the real one.
+pub fn made_up(history: &History, address: &Address, settings: Settings) -> Workload {
     let ids: std::collections::BTreeSet<&ProbeId> = history.tracks.keys().map(|(_, id)| id).collect();
     let probe = |id: &ProbeId| Probe { id: id.clone(), handler: Handler::Http, settings, initial_delay: Span::ZERO };
     let pods = history.tracks.keys().map(|(uid, _)| uid).collect::<std::collections::BTreeSet<_>>().len();

@@ -5,7 +5,7 @@
 
 use super::clock::Clock;
 use super::writer::{Work, Writer};
-use super::{brake, tell};
+use super::{brake, past, tell};
 use crate::act::{self, Actor, Announcer, Fence};
 use crate::annotations::{Defaults, Pause};
 use crate::api::{self, Door, Pages, Pulse, Readiness};
@@ -24,7 +24,7 @@ use crate::units::{Name, Span, Uid};
 use crate::verify::Terms;
 use crate::workload::Address;
 use kube::Client;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -68,6 +68,9 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// The Prometheus cannot be asked as configured.
+    #[error("prometheus: {0}")]
+    Prometheus(#[from] crate::prometheus::Error),
     /// Observing has ended.
     #[error(transparent)]
     Observe(#[from] observe::Error),
@@ -206,6 +209,7 @@ pub async fn run(
         remembered = recall_evidence(&client, &config.cluster.namespace, patience) => remembered,
     };
     let keeps_evidence = remembered.is_some();
+    let known: BTreeSet<Uid> = remembered.iter().flatten().map(|(workload, _)| *workload).collect();
     for (workload, bytes) in remembered.into_iter().flatten() {
         engine.observe(Observation { at: clock.now(), fact: Fact::RememberedEvidence { workload, bytes } });
     }
@@ -219,7 +223,7 @@ pub async fn run(
         excluded: config.cluster.excluded_namespaces.iter().cloned().collect(),
         defaults: defaults(&config),
         paused: pause.clone(),
-        scraping: Some(scraping(&config, roots)?),
+        scraping: if config.prometheus.instead_of_kubelets { None } else { Some(scraping(&config, roots)?) },
         usage_every: Some(std_duration(config.observe.usage_interval)),
         shadowing: Some(config.observe.shadow_check_rate)
             .filter(|rate| *rate > 0.0)
@@ -250,6 +254,8 @@ pub async fn run(
         facts: facts.clone(),
     };
     let writing = tokio::spawn(writer.run(jobs));
+
+    let mut past = past::start(&config, known, &clock, &metrics, &facts, &mut tasks)?;
 
     tasks.spawn(recall(client.clone(), patience, clock.clone(), facts.clone(), readiness.clone()));
 
@@ -294,12 +300,21 @@ pub async fn run(
                     dropped = lost;
                 }
             }
+            Some(recalled) = past.recalled() => {
+                // Who is under a change of ours is judged by what was watched since: its past came too late.
+                let at_rest = |v: crate::engine::View| v.memory.in_flight.is_none() && !v.gone;
+                if engine.view(recalled.0).is_some_and(at_rest) {
+                    let (workload, bytes) = recalled;
+                    engine.observe(Observation { at: clock.now(), fact: Fact::RememberedEvidence { workload, bytes } });
+                }
+            }
             n = heard.recv_many(&mut batch, FACTS_AT_ONCE) => {
                 if n == 0 {
                     break Err(Error::Task("that observes"));
                 }
                 for o in batch.drain(..) {
                     metrics.emit(&Event::Observed(&o.fact));
+                    past.heard(&o.fact);
                     engine.observe(o);
                 }
             }

@@ -9,6 +9,7 @@
 pub mod clock;
 mod brake;
 pub mod daemon;
+mod past;
 pub mod recommend;
 pub mod record;
 pub mod replay;

@@ -23,11 +23,13 @@ pub enum Lost {
     Connection,
     /// Kubernetes Events of ours that were not sent.
     Event,
+    /// Workloads whose past was not asked for, since too many waited.
+    History,
 }
 
 impl Lost {
     /// All kinds.
-    pub const ALL: [Lost; 5] = [Lost::Fact, Lost::Series, Lost::Change, Lost::Connection, Lost::Event];
+    pub const ALL: [Lost; 6] = [Lost::Fact, Lost::Series, Lost::Change, Lost::Connection, Lost::Event, Lost::History];
 
     /// The value of the label.
     pub const fn word(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Lost {
             Lost::Change => "change",
             Lost::Connection => "connection",
             Lost::Event => "event",
+            Lost::History => "history",
         }
     }
 }
@@ -74,6 +77,17 @@ pub enum Event<'a> {
     ShadowRefused {
         /// The rule, from a closed list.
         rule: &'static str,
+    },
+    /// A workload's past was asked of a Prometheus.
+    Recalled {
+        /// Whose.
+        address: &'a Address,
+        /// Samples that came.
+        samples: u64,
+        /// Why it does not reach as far back as was asked, if so.
+        cut: Option<&'a str>,
+        /// Pods that it tells of; or the `kind()` of the error, which comes from a closed list, and its words.
+        result: Result<usize, (&'static str, &'a dyn Display)>,
     },
     /// The engine took a turn.
     Turned {
@@ -184,6 +198,27 @@ impl Metrics {
             Event::ShadowRefused { rule } => {
                 trace!(rule, "no shadow check");
                 self.shadow_refusals(rule).inc();
+            }
+            Event::Recalled { address, samples, cut, result } => {
+                let result = match (result, cut) {
+                    (Ok(0), _) => {
+                        info!(workload = %address, "the Prometheus knows no past of it: it is watched from now on");
+                        "empty"
+                    }
+                    (Ok(pods), None) => {
+                        info!(workload = %address, pods, samples, "its past was read");
+                        "ok"
+                    }
+                    (Ok(pods), Some(why)) => {
+                        warn!(workload = %address, pods, samples, why, "part of its past was read");
+                        "cut"
+                    }
+                    (Err((kind, why)), _) => {
+                        warn!(workload = %address, kind, why = %why, "its past cannot be read: it is watched from now on");
+                        kind
+                    }
+                };
+                self.recalled(result, *samples);
             }
             Event::Turned { took, changes, news } => {
                 debug!(took = took.as_secs_f64(), changes, news, "turn");

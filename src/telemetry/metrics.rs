@@ -30,6 +30,8 @@ pub struct Metrics {
     page_bytes: Counter,
     shadow_checks: By1,
     shadow_refusals: By1,
+    histories: By1,
+    history_samples: Counter,
     workloads: Family<[Label; 1], Gauge>,
     held: Family<[Label; 1], Gauge>,
     changes: By2,
@@ -84,6 +86,9 @@ impl Metrics {
         r.register_with_unit("scrape_duration", help, Unit::Seconds, scrape_seconds.clone());
         let page_bytes = Counter::default();
         r.register_with_unit("page", "Bytes of kubelets' pages that arrived", Unit::Bytes, page_bytes.clone());
+        let history_samples = Counter::default();
+        let help = "Samples of workloads' past that a Prometheus gave";
+        r.register("history_samples", help, history_samples.clone());
         let paused = Gauge::default();
         r.register("paused", "1 while every write is stopped by a person", paused.clone());
         let paused_namespaces = Gauge::default();
@@ -109,6 +114,7 @@ impl Metrics {
                 "shadow_refusals",
                 "Pods that were not asked at their turn, by the rule that forbids it",
             ),
+            histories: family(&mut r, "histories", "Workloads whose past was asked of a Prometheus, by result"),
             workloads: family(&mut r, "workloads", "Opted-in workloads, by phase"),
             held: family(&mut r, "held_workloads", "Workloads whose wished change is held, by reason code"),
             changes: family(&mut r, "changes", "Changes tried, by intent and by what became of them"),
@@ -119,6 +125,7 @@ impl Metrics {
             turns,
             scrape_seconds,
             page_bytes,
+            history_samples,
             fence,
             paused,
             paused_namespaces,
@@ -202,6 +209,11 @@ impl Metrics {
 
     pub(super) fn shadow_refusals(&self, rule: &'static str) -> impl Deref<Target = Counter> {
         self.shadow_refusals.get_or_create(&[("rule", rule)])
+    }
+
+    pub(super) fn recalled(&self, result: &'static str, samples: u64) {
+        self.histories.get_or_create(&[("result", result)]).inc();
+        self.history_samples.inc_by(samples);
     }
 
     pub(super) fn turned(&self, seconds: f64) {
