@@ -4,7 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod fortnight;
+mod days;
 mod real;
 mod scripted;
 mod server;

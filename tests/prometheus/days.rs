@@ -14,7 +14,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
-/// How many days; `PROMETHEUS_DAYS=14` plays the fortnight of docs/guides/prometheus.md.
+/// How many days; `PROMETHEUS_DAYS=3` prints what docs/guides/prometheus.md shows.
 fn days() -> i64 {
     std::env::var("PROMETHEUS_DAYS").map_or(2, |days| days.parse().unwrap())
 }
