@@ -101,7 +101,7 @@ impl<'a> Case<'a> {
 
     /// False verdicts a pod-year at a setting; zero while nothing is known.
     pub(super) fn rate(&self, s: Settings) -> f64 {
-        self.belief.as_ref().map_or(0.0, |b| b.rate(s).mean)
+        self.belief.as_ref().map_or(0.0, |b| b.mean(s))
     }
 
     pub(super) fn carrying(&self, s: Settings) -> f64 {
@@ -111,14 +111,22 @@ impl<'a> Case<'a> {
 
     /// Posterior loss of a setting, in pod-seconds a pod-year.
     pub(super) fn loss(&self, s: Settings) -> f64 {
-        let (Some(seen), Some(belief)) = (self.seen, &self.belief) else { return self.carrying(s) };
-        if self.probe.id.kind == ProbeKind::Readiness {
-            return self.carrying(s) + self.prices.false_removal * belief.rate(s).mean;
-        }
-        let regimes = seen.regimes(belief.edge(s.timeout()));
-        self.carrying(s)
-            + self.prices.false_restart * belief.rate(s).mean
-            + unseen(s, self.prices, seen.watched().as_years_f64(), regimes, self.calm)
+        self.loss_and_rate(s).0
+    }
+
+    /// The posterior loss of a setting, and its false verdicts a pod-year.
+    pub(super) fn loss_and_rate(&self, s: Settings) -> (f64, f64) {
+        let (Some(seen), Some(belief)) = (self.seen, &self.belief) else { return (self.carrying(s), 0.0) };
+        let rate = belief.mean(s);
+        let price = match self.probe.id.kind {
+            ProbeKind::Readiness => self.prices.false_removal * rate,
+            _ => {
+                let regimes = seen.regimes(belief.edge(s.timeout()));
+                let years = seen.watched().as_years_f64();
+                self.prices.false_restart * rate + unseen(s, self.prices, years, regimes, self.calm)
+            }
+        };
+        (self.carrying(s) + price, rate)
     }
 
     /// Restarts of this container since `since`, with the probability that each was a false verdict of this probe.

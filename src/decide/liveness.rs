@@ -289,25 +289,26 @@ fn best(case: &Case<'_>, all: &[Settings]) -> Choice {
     }
     let budget = case.budget();
     let today = case.loss(current);
-    let least = |permitted: &dyn Fn(&Settings) -> bool| {
+    let (mut permitted, mut ideal) = (Least::default(), Least::default());
+    let free = case.permission().approvals;
+    for s in all.iter().copied().filter(|s| open(&caution, s)) {
+        let may = case.permitted(s);
         // What a setting costs without any restart bounds its loss from below: most candidates need no survival.
-        let mut found: Option<(f64, Settings)> = None;
-        let mut within: Option<(f64, Settings)> = None;
-        for s in all.iter().copied().filter(|s| open(&caution, s) && permitted(s)) {
-            if within.is_some_and(|(l, _)| case.carrying(s) >= l) {
-                continue;
-            }
-            let loss = case.loss(s);
-            let slot = if case.rate(s) <= budget { &mut within } else { &mut found };
-            if slot.is_none_or(|(l, _)| loss < l) {
-                *slot = Some((loss, s));
-            }
+        let carrying = case.carrying(s);
+        if (!may || permitted.beats(carrying)) && (free || ideal.beats(carrying)) {
+            continue;
         }
-        // Where nothing keeps the budget, what is better than today is still better.
-        within.or(found.filter(|(_, s)| case.rate(*s) <= case.rate(current)))
-    };
-    let permitted = least(&|s| case.permitted(*s));
-    let ideal = if case.permission().approvals { permitted } else { least(&|_| true) };
+        let (loss, rate) = case.loss_and_rate(s);
+        if may {
+            permitted.offer(loss, s, rate, budget);
+        }
+        if !free {
+            ideal.offer(loss, s, rate, budget);
+        }
+    }
+    // Where nothing keeps the budget, what is better than today is still better.
+    let permitted = permitted.found(case.rate(current));
+    let ideal = if free { permitted } else { ideal.found(case.rate(current)) };
     let forced =
         caution.least_refusal > 0 && current.refusal_tolerance() < caution.least_refusal || !case.detects(current);
     let worth = |(loss, s): &(f64, Settings)| *s != current && (forced || *loss < BETTER * today);
@@ -341,6 +342,35 @@ fn best(case: &Case<'_>, all: &[Settings]) -> Choice {
     let mut choice = Choice { wanted, urgency: Urgency::WithNextRollout, reason, message };
     own_rollout(case, &mut choice);
     choice
+}
+
+/// The least loss among candidates: of those that keep the budget, and of the others.
+#[derive(Default)]
+struct Least {
+    within: Option<(f64, Settings)>,
+    beyond: Option<(f64, Settings, f64)>,
+}
+
+impl Least {
+    /// Whether a candidate that costs at least so much cannot be it.
+    fn beats(&self, carrying: f64) -> bool {
+        self.within.is_some_and(|(loss, _)| carrying >= loss)
+    }
+
+    fn offer(&mut self, loss: f64, s: Settings, rate: f64, budget: f64) {
+        if rate <= budget {
+            if self.within.is_none_or(|(least, _)| loss < least) {
+                self.within = Some((loss, s));
+            }
+        } else if self.beyond.is_none_or(|(least, ..)| loss < least) {
+            self.beyond = Some((loss, s, rate));
+        }
+    }
+
+    /// One within the budget, else one beyond it with no more false restarts than `today`.
+    fn found(self, today: f64) -> Option<(f64, Settings)> {
+        self.within.or(self.beyond.filter(|(.., rate)| *rate <= today).map(|(loss, s, _)| (loss, s)))
+    }
 }
 
 /// Nothing better is allowed: says what stands in the way, if something does.

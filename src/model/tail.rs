@@ -112,7 +112,13 @@ impl Tail {
     /// The share of events above the start that exceed `y` seconds: posterior mean of `S(y)`; 1 up to the start, never
     /// rising.
     pub fn survival(&self, y: f64) -> f64 {
-        self.moments(y).mean
+        if y <= self.start {
+            return 1.0;
+        }
+        let (grid, posterior) = (&GRID_OF_ALPHA.alpha[self.from..self.to], &self.posterior[self.from..self.to]);
+        let ratio = (y / self.start).ln();
+        let mean: f64 = grid.iter().zip(posterior).map(|(alpha, p)| p * (-alpha * ratio).exp()).sum();
+        mean * (-(y - self.start) / TEMPER).exp()
     }
 
     pub(super) fn moments(&self, y: f64) -> Moments {
