@@ -1,6 +1,6 @@
 //! A real Prometheus that scrapes the real kubelets of a real control plane.
 
-use super::server::{Prometheus, SOON, run};
+use super::server::{Prometheus, SOON, run, runtime};
 use super::support::minicluster::{Minicluster, wait_for};
 use probe_tuner::evidence::Evidence;
 use probe_tuner::observation::{Counters, Fact};
@@ -18,7 +18,6 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 /// A daemon that knows kubelets through the Prometheus only. Dropping it kills it.
 struct Daemon {
@@ -53,14 +52,14 @@ impl Daemon {
         })
     }
 
-    /// The value of a series of its metrics page.
-    fn metric(&self, series: &str) -> Option<f64> {
+    /// The value of a series of its metrics page; 0 while it is not there.
+    fn metric(&self, series: &str) -> f64 {
         let begins = self.said("where it listens", |line| !line["listening"].is_null());
         let mut stream = TcpStream::connect(begins["listening"].as_str().unwrap()).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
         let mut page = String::new();
         stream.read_to_string(&mut page).unwrap();
-        page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+        page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok()).unwrap_or(0.0)
     }
 }
 
@@ -160,7 +159,7 @@ fn address(name: &str) -> Address {
 fn history(name: &str, budget: &Budget) -> History {
     let access = Access { url: stage().prometheus.url.clone(), token_file: None, trust: Trust::System };
     let server = Server::new(&access).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     let since = Span::MINUTE * 30;
     runtime.block_on(backtest::history(&server, &address(name), since, backtest::now(), budget)).unwrap()
 }
@@ -346,11 +345,9 @@ fn the_command_line_tells_a_workloads_past_from_end_to_end() {
 #[ignore = "needs a control plane"]
 fn a_prometheus_that_scrapes_no_kubelet_is_told_how_to() {
     let empty = Prometheus::start("empty", "{}");
-    let began = Instant::now();
     let (exit, _, err) = run(&["replay", "--prometheus", &empty.url, "--workload", "shop/web", "-s", "10/1/3"]);
     assert_eq!(exit, 2, "{err}");
     assert!(err.contains("no series prober_probe_total at all") && err.contains("docs/guides/prometheus.md"), "{err}");
-    assert!(began.elapsed() < Duration::from_secs(30), "an empty fortnight is asked for in long windows");
 }
 
 #[test]
@@ -377,10 +374,10 @@ fn the_daemon_knows_a_workloads_past_at_its_start_and_its_present_without_asking
         .said("a word on web", |line| line["workload"] == "shop/Deployment/web" && line["reason"] == "THIN_EVIDENCE");
     assert!(decided["message"].as_str().unwrap().contains("of 24 h seen"), "{decided}");
     wait_for("samples", SOON, || {
-        daemon.metric("probe_tuner_observations_total{kind=\"sample\"}").filter(|n| *n >= 10.0)
+        (daemon.metric("probe_tuner_observations_total{kind=\"sample\"}") >= 10.0).then_some(())
     });
-    assert!(daemon.metric("probe_tuner_scrapes_total{result=\"ok\"}").is_some_and(|n| n >= 1.0));
-    assert!(daemon.metric("probe_tuner_histories_total{result=\"ok\"}").is_some_and(|n| n >= 1.0));
+    assert!(daemon.metric("probe_tuner_scrapes_total{result=\"ok\"}") >= 1.0);
+    assert!(daemon.metric("probe_tuner_histories_total{result=\"ok\"}") >= 1.0);
     let asked =
         cluster.audit().into_iter().filter(|e| e.subresource == "token" && e.name == "probe-tuner-scrape").count();
     assert_eq!(asked, 0, "no token for kubelets is asked for");
@@ -404,5 +401,5 @@ fn a_server_that_does_not_answer_costs_the_daemon_the_past_and_nothing_else() {
     daemon.said("a word on vault all the same", |line| {
         line["workload"] == "bank/Deployment/vault" && line["phase"].is_string()
     });
-    assert!(daemon.metric("probe_tuner_histories_total{result=\"connect\"}").is_some_and(|n| n >= 1.0));
+    assert!(daemon.metric("probe_tuner_histories_total{result=\"connect\"}") >= 1.0);
 }

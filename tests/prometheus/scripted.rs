@@ -1,6 +1,6 @@
 //! What is asked of a server, in which bounds, and what is said of every answer that is none.
 
-use super::server::{Answer, Asked, Scripted, run};
+use super::server::{Answer, Asked, Scripted, run, runtime};
 use probe_tuner::prometheus::{Access, Budget, Error, History, Pods, Server, Trust, fetch};
 use probe_tuner::units::{Span, Timestamp};
 use probe_tuner::workload::WorkloadKind;
@@ -53,8 +53,7 @@ fn server(url: &str) -> Server {
 
 fn ask(url: &str, since: Span, budget: &Budget) -> Result<History, Error> {
     let pods = Pods { kind: WorkloadKind::Deployment, name: "web".into() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(fetch(&server(url), "shop", &pods, (NOW - since, NOW), budget))
+    runtime().block_on(fetch(&server(url), "shop", &pods, (NOW - since, NOW), budget))
 }
 
 fn moments(history: &History) -> Vec<i64> {

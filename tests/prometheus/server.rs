@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
 
 /// How long anything may take on a machine that has more to do.
 pub const SOON: Duration = Duration::from_secs(90);
@@ -98,6 +99,11 @@ pub fn run(args: &[&str]) -> (u8, String, String) {
     let args = std::iter::once("probe-tuner").chain(args.iter().copied()).map(Into::into);
     let exit = cli::run(args, &mut Console { out: &mut out, err: &mut err, colour: false });
     (exit.code(), String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+/// A runtime for one question.
+pub fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// A request as it came: method and path, headers in lower case, and the form (of the query or the body), decoded.
