@@ -30,6 +30,7 @@ pub mod engine;
 pub mod sim;
 pub mod record;
 pub mod replay;
+pub mod picture;
 
 // The edge: talks to the world.
 pub mod crd;

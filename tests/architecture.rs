@@ -44,6 +44,8 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
     // The trace format: bytes in, rows out; who opens the file is the edge.
     ("record", Core, &[]),
     ("replay", Core, &["record"]),
+    // Data in, text out: whoever has something to show draws it here.
+    ("picture", Core, &["evidence", "decide", "record", "replay"]),
     ("crd", Edge, &[]),
     ("annotations", Edge, &[]),
     ("objects", Edge, &["annotations"]),
@@ -92,11 +94,13 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
         "cli",
         Edge,
         &[
+            "evidence",
             "decide",
             "engine",
             "sim",
             "record",
             "replay",
+            "picture",
             "crd",
             "annotations",
             "ask",

@@ -13,6 +13,8 @@ mod console;
 mod crds;
 mod demo;
 mod exit;
+mod explain;
+pub mod explanation;
 mod failure;
 mod pause;
 mod record;
@@ -58,6 +60,8 @@ enum Command {
     Run(run::Args),
     /// Look once and say which numbers each probe should have; writes nothing
     Recommend(recommend::Args),
+    /// Say what a workload's decisions were made of, in words and as a picture; writes nothing
+    Explain(explain::Args),
     /// Ask a health endpoint at a fixed rate and write a trace of its answers
     Record(record::Args),
     /// Play policies on recorded traces: false restarts, time unready, time to find a hang or a crash
@@ -81,6 +85,7 @@ impl Command {
         match self {
             Command::Run(args) => run::run(args, console),
             Command::Recommend(args) => recommend::run(args, console),
+            Command::Explain(args) => explain::run(args, console),
             Command::Record(args) => record::run(args, console),
             Command::Replay(args) => replay::run(args, console),
             Command::Demo(args) => demo::run(args, console),

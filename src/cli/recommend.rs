@@ -1,12 +1,13 @@
 //! `recommend`: one pass, nothing written.
 
-use super::cluster::{ClusterArgs, block_on};
+use super::cluster::{Cluster, ClusterArgs, block_on};
 use super::configuration::ConfigArgs;
-use super::recommendation::{self, Form};
+use super::recommendation::{self, Form, Found};
 use super::run::failure;
 use super::{Console, Exit, Failure};
+use crate::config::Config;
 use crate::run::daemon::Setup;
-use crate::run::recommend::{Scope, recommend};
+use crate::run::recommend::{Pass, Scope, recommend};
 use crate::units::Name;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -24,6 +25,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 the answer is mostly THIN_EVIDENCE. Writes nothing: of what is no reading the API server sees only the request \
 for a token of account probe-tuner-scrape. Namespaces need no annotation for it.\n\n\
 Examples:\n  probe-tuner recommend -n shop\n  probe-tuner recommend -A -o json\n  \
+probe-tuner recommend -A --all-contexts\n  \
 probe-tuner recommend -n shop -o patch | sh"
 )]
 pub struct Args {
@@ -45,39 +47,58 @@ pub struct Args {
 /// Looks and prints.
 ///
 /// # Errors
-/// Exit code 2 for what cannot be read, 4 when the cluster did not answer.
+/// Exit code 2 for what cannot be read, 4 when no cluster answered.
 pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let config = args.config.load(&[])?;
-    let (pass, looked_in) = block_on(async {
-        let cluster = args.cluster.one().await?;
-        // Asked first, so that a cluster that is not there is told at once and with its reason.
-        match timeout(ANSWERS_WITHIN, cluster.client.apiserver_version()).await {
-            // Who may not ask for the version may still list.
-            Ok(Err(error)) if !matches!(&error, kube::Error::Api(status) if status.code == 403) => {
-                return Err(cluster.failure("look at it", "get /version", &error));
-            }
-            _ => {}
-        }
-        let scope = if args.all_namespaces {
+    let scope = |cluster: &Cluster| {
+        if args.all_namespaces {
             Scope::All
         } else if args.namespace.is_empty() {
             Scope::Named([Name::from(cluster.namespace.as_str())].into())
         } else {
             Scope::Named(args.namespace.iter().map(|n| Name::from(n.as_str())).collect())
-        };
-        let setup = Setup { config, client: cluster.client.clone(), roots: cluster.roots.clone() };
+        }
+    };
+    let passes = block_on(args.cluster.each(console, async |cluster| {
+        let scope = scope(cluster);
         let looked_in = match &scope {
             Scope::Named(names) => names.iter().map(|n| &**n).collect::<Vec<_>>().join(", "),
             Scope::All | Scope::OptedIn => "every namespace".to_owned(),
         };
-        Ok((recommend(&setup, scope, WITHIN).await.map_err(failure)?, looked_in))
-    })?;
-    for warning in &pass.warnings {
-        writeln!(console.err, "warning: {}", warning.replace('\n', " "))?;
+        Ok((look(cluster, config.clone(), scope).await?, looked_in))
+    }))?;
+    let several = passes.len() > 1;
+    let mut found: Vec<Found> = Vec::new();
+    for (context, (pass, looked_in)) in passes {
+        let place = if several { format!("{context}: ") } else { String::new() };
+        warn(&pass, &place, console)?;
+        if pass.views.is_empty() {
+            writeln!(console.err, "hint: {place}looked in {looked_in}; -n names other namespaces, -A means all")?;
+        }
+        found.push((context, pass.views));
     }
-    if pass.views.is_empty() {
-        writeln!(console.err, "hint: looked in {looked_in}; -n names other namespaces, -A means all")?;
-    }
-    write!(console.out, "{}", recommendation::render(&pass.views, args.output))?;
+    write!(console.out, "{}", recommendation::render(&found, args.output))?;
     Ok(Exit::Done)
+}
+
+/// Looks once at a cluster.
+///
+/// # Errors
+/// Exit code 4 when it does not answer.
+pub(super) async fn look(cluster: &Cluster, config: Config, scope: Scope) -> Result<Pass, Failure> {
+    // Asked first, so that a cluster that is not there is told at once and with its reason.
+    match timeout(ANSWERS_WITHIN, cluster.client.apiserver_version()).await {
+        // Who may not ask for the version may still list.
+        Ok(Err(error)) if !matches!(&error, kube::Error::Api(status) if status.code == 403) => {
+            return Err(cluster.failure("look at it", "get /version", &error));
+        }
+        _ => {}
+    }
+    let setup = Setup { config, client: cluster.client.clone(), roots: cluster.roots.clone() };
+    recommend(&setup, scope, WITHIN).await.map_err(failure)
+}
+
+/// Says what could not be looked at.
+pub(super) fn warn(pass: &Pass, place: &str, console: &mut Console<'_>) -> std::io::Result<()> {
+    pass.warnings.iter().try_for_each(|w| writeln!(console.err, "warning: {place}{}", w.replace('\n', " ")))
 }

@@ -2,9 +2,10 @@
 
 use super::backtest;
 use super::{Console, Exit, Failure, Problem};
+use crate::picture;
 use crate::probe::Settings;
 use crate::record::{self, Trace};
-use crate::replay::{self, Kind, MOST_PHASES, Options, Play, Policy, Scrape};
+use crate::replay::{self, Kind, MOST_PHASES, Options, Play, Played, Policy, Scrape, verdicts};
 use crate::run::replay::OnTrace;
 use crate::units::{PerPodYear, Span, parse_span};
 use clap::{ArgMatches, Command, FromArgMatches};
@@ -20,6 +21,7 @@ const FILE_LIMIT: u64 = 160 << 20;
 #[command(after_help = "Examples:
   probe-tuner replay trace.csv
   probe-tuner replay --settings 10/5/3 --policy kubernetes-default trace.csv
+  probe-tuner replay -o svg trace.csv > trace.svg
   probe-tuner replay --for 28d --history yesterday.csv -o json monday.csv tuesday.csv
   probe-tuner replay --prometheus http://localhost:9090 --workload shop/web --since 14d")]
 pub struct Args {
@@ -61,8 +63,12 @@ enum Serves {
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Output {
+    /// A row a policy
     Table,
+    /// One document, with its version
     Json,
+    /// One picture: latency, each policy's numbers and restarts over time, and what came of it
+    Svg,
 }
 
 /// What is played, in the order of the command line; no policy and no numbers: every policy.
@@ -128,6 +134,11 @@ pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
         let form = match args.output {
             Output::Table => backtest::Form::Table,
             Output::Json => backtest::Form::Json,
+            Output::Svg => {
+                let problem =
+                    Problem::new("-o svg: there is no picture of a past out of a Prometheus, wanted table or json");
+                return Err(Failure::unreadable([problem.hint("pictures are drawn of traces, and by `explain`")]));
+            }
         };
         return args.backtest.run(told, form, console);
     }
@@ -152,20 +163,43 @@ pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
         lasting: args.lasting,
         start: args.plays.start,
     };
-    let results: Vec<_> = traces
-        .into_iter()
-        .filter_map(|(path, trace)| {
-            let mut engine = OnTrace::new(&options);
-            let mut hook = |scrape: &Scrape<'_>| engine.scrape(scrape);
-            let played = replay::replay(&trace?, &history, &args.plays.order, &options, Some(&mut hook));
-            Some((path.display().to_string(), played))
-        })
-        .collect();
+    let traces: Vec<(String, Trace)> =
+        traces.into_iter().filter_map(|(path, trace)| Some((path.display().to_string(), trace?))).collect();
+    let play = |(name, trace): &(String, Trace)| {
+        let mut engine = OnTrace::new(&options);
+        let mut hook = |scrape: &Scrape<'_>| engine.scrape(scrape);
+        (name.clone(), replay::replay(trace, &history, &args.plays.order, &options, Some(&mut hook)))
+    };
+    let results: Vec<(String, Vec<Played>)> = traces.iter().map(play).collect();
     match args.output {
         Output::Table => write!(console.out, "{}", replay::table(&results))?,
         Output::Json => writeln!(console.out, "{}", replay::json(&results))?,
+        Output::Svg => write!(console.out, "{}", picture(&traces, &results, &options))?,
     }
     Ok(Exit::Done)
+}
+
+/// Every trace with its results, below each other.
+fn picture(traces: &[(String, Trace)], results: &[(String, Vec<Played>)], options: &Options) -> String {
+    let verdicts: Vec<Vec<Vec<Span>>> = traces
+        .iter()
+        .zip(results)
+        .map(|((_, trace), (_, played))| {
+            let of = |p: &Played| p.outcome.as_ref().map_or(Vec::new(), |f| verdicts(trace, &f.settings, options));
+            played.iter().map(of).collect()
+        })
+        .collect();
+    let shown: Vec<picture::OnTrace<'_>> = traces
+        .iter()
+        .zip(results)
+        .zip(&verdicts)
+        .map(|(((name, trace), (_, played)), verdicts)| {
+            // The file's own name says enough; the way to it is nobody's business in a picture.
+            let name = Path::new(name).file_name().and_then(|n| n.to_str()).unwrap_or(name);
+            picture::OnTrace { name, trace, kind: options.kind, played, verdicts }
+        })
+        .collect();
+    picture::replay(&shown)
 }
 
 /// Reads one trace, or says all that is wrong with it.

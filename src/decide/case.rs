@@ -189,6 +189,7 @@ impl<'a> Case<'a> {
             then,
             confidence,
             seen: self.seen.map_or(Span::ZERO, Seen::pod_time),
+            watched: self.watched(),
         }
     }
 }

@@ -14,7 +14,7 @@ const READINESS_TIMEOUTS: [u32; 7] = [2, 3, 5, 6, 7, 8, 10];
 /// Least timeout that is ever set on a liveness probe, in seconds.
 pub(super) const LEAST_TIMEOUT: u32 = 5;
 /// Largest stall tolerance that is ever chosen for a liveness probe, in seconds, unless what is there is looser still.
-const MOST_TOLERANCE: u64 = 60;
+pub(super) const MOST_TOLERANCE: u64 = 60;
 /// What an unknown workload holds: the best single setting in hindsight over all kinds of workload.
 pub(super) const IGNORANCE: (u32, u32, u32) = (10, 12, 2);
 

@@ -6,7 +6,7 @@
 
 use super::case::Case;
 use super::words::{about, difference, rate};
-use super::{Choice, Urgency, grid, refuse};
+use super::{Choice, Objection, Urgency, grid, refuse};
 use crate::evidence::Failing;
 use crate::probe::{ProbeKind, Settings};
 use crate::reason::Reason;
@@ -14,9 +14,9 @@ use crate::units::{Span, Timestamp};
 use std::collections::BTreeSet;
 
 /// Expected number of false restarts in 30 days from which looser numbers are allowed.
-const LOOSENS: f64 = 1.2;
+pub(super) const LOOSENS: f64 = 1.2;
 /// A candidate must be this much better than what is there.
-const BETTER: f64 = 0.95;
+pub(super) const BETTER: f64 = 0.95;
 /// The tolerance up to which loosening needs no restart: the ignorance setting's.
 const FREE_STALL: u64 = 24;
 /// The same for refusals.
@@ -30,17 +30,17 @@ const STORM: Span = Span::from_nanos(600 * 1_000_000_000);
 /// Three restarts of the only replica within this time are one.
 const LONE_STORM: Span = Span::from_nanos(1_800 * 1_000_000_000);
 /// A storm is answered this long after its last restart; later it is no emergency any more.
-const STORM_STANDS: Span = Span::HOUR;
+pub(super) const STORM_STANDS: Span = Span::HOUR;
 /// Own rollouts are at least this far apart.
-const APART: Span = Span::from_nanos(1_800 * 1_000_000_000);
+pub(super) const APART: Span = Span::from_nanos(1_800 * 1_000_000_000);
 /// After several replicas were slow together no rollout of our own is made for so long, but in a storm.
 const AMID: Span = Span::HOUR;
 /// An own rollout must earn its price this many times before the owner's next one.
-const EARNS: f64 = 4.0;
+pub(super) const EARNS: f64 = 4.0;
 /// Days between rollouts before any was seen.
 const USUAL_GAP: f64 = 14.0;
 /// A blind timeout is left for the ignorance setting once the probe has been watched for this long.
-const BLIND_LOOK: Span = Span::HOUR;
+pub(super) const BLIND_LOOK: Span = Span::HOUR;
 
 pub(super) fn choose(case: &Case<'_>) -> Choice {
     let current = case.current();
@@ -86,7 +86,7 @@ fn ignorance(case: &Case<'_>, least_period: u32, candidates: &[Settings]) -> Opt
 }
 
 /// Timeouts restarted two replicas within ten minutes, or the only one three times in half an hour.
-fn storm(case: &Case<'_>) -> Option<Choice> {
+pub(super) fn storm(case: &Case<'_>) -> Option<Choice> {
     let current = case.current();
     if current.timeout() >= STORM_BELOW || case.probe.id.kind != ProbeKind::Liveness {
         return None;
@@ -154,7 +154,7 @@ fn storm(case: &Case<'_>) -> Option<Choice> {
 }
 
 /// Budget and detection bound exclude each other.
-fn conflict(case: &Case<'_>, all: &[Settings]) -> Option<Choice> {
+pub(super) fn conflict(case: &Case<'_>, all: &[Settings]) -> Option<Choice> {
     let bound = case.permission().detect_within?;
     let budget = case.budget();
     let current = case.current();
@@ -231,11 +231,11 @@ fn leave_blindness(case: &Case<'_>, all: &[Settings]) -> Choice {
 }
 
 /// What caution allows besides bounds and permission.
-struct Caution {
-    most_stall: u64,
-    least_stall: u64,
-    most_refusal: u64,
-    least_refusal: u64,
+pub(super) struct Caution {
+    pub(super) most_stall: u64,
+    pub(super) least_stall: u64,
+    pub(super) most_refusal: u64,
+    pub(super) least_refusal: u64,
     most_threshold: u32,
     least_timeout: u32,
     readiness: Option<Settings>,
@@ -263,30 +263,52 @@ impl Caution {
     }
 
     fn allows(&self, current: Settings, s: Settings) -> bool {
+        self.objection(current, s).is_none()
+    }
+
+    /// What stands against a setting, if anything: the first that holds.
+    pub(super) fn objection(&self, current: Settings, s: Settings) -> Option<Objection> {
         let (stall, refusal) = (s.stall_tolerance(), s.refusal_tolerance());
-        let stall_fits = (self.least_stall..=self.most_stall).contains(&stall);
-        let refusal_fits = (self.least_refusal..=self.most_refusal).contains(&refusal);
+        if stall > self.most_stall {
+            return Some(Objection::MorePatient { most: self.most_stall });
+        }
+        if stall < self.least_stall {
+            return Some(Objection::LessPatient { least: self.least_stall });
+        }
+        if refusal > self.most_refusal {
+            return Some(Objection::MoreRefusals { most: self.most_refusal });
+        }
+        if refusal < self.least_refusal {
+            return Some(Objection::FewerRefusals { least: self.least_refusal });
+        }
         // Readiness is never more patient than liveness: a tightening that would break this waits for readiness.
         let together = self.readiness.is_none_or(|r| {
             (stall >= current.stall_tolerance() || 2 * r.stall_tolerance() <= stall)
                 && (refusal >= current.refusal_tolerance() || r.refusal_tolerance() <= refusal)
         });
-        stall_fits
-            && refusal_fits
-            && together
-            && s.threshold() <= self.most_threshold
-            && s.timeout() >= self.least_timeout
+        if !together {
+            return Some(Objection::BeforeReadiness);
+        }
+        let starts = s.threshold() > self.most_threshold || s.timeout() < self.least_timeout;
+        starts.then_some(Objection::ColdStart)
     }
+}
+
+/// What caution asks of these candidates: threshold three for refusals only where one of them can be had.
+pub(super) fn cautions(case: &Case<'_>, all: &[Settings]) -> Caution {
+    let mut caution = Caution::of(case);
+    let open = |s: &Settings| case.detects(*s) && caution.allows(case.current(), *s);
+    if caution.least_refusal > 0 && !all.iter().any(|s| open(s) && case.permitted(*s)) {
+        caution.least_refusal = 0;
+    }
+    caution
 }
 
 /// The candidate of least posterior loss, if it is 5 % better than what is there.
 fn best(case: &Case<'_>, all: &[Settings]) -> Choice {
     let current = case.current();
-    let mut caution = Caution::of(case);
+    let caution = cautions(case, all);
     let open = |caution: &Caution, s: &Settings| case.detects(*s) && caution.allows(current, *s);
-    if caution.least_refusal > 0 && !all.iter().any(|s| open(&caution, s) && case.permitted(*s)) {
-        caution.least_refusal = 0;
-    }
     let budget = case.budget();
     let today = case.loss(current);
     let (mut permitted, mut ideal) = (Least::default(), Least::default());
@@ -405,27 +427,49 @@ fn stay(case: &Case<'_>, rest: Option<Settings>) -> Choice {
     )
 }
 
-/// Makes a wish urgent where it pays for a rollout of its own before the owner's next one.
-fn own_rollout(case: &Case<'_>, choice: &mut Choice) {
-    let gain = case.loss(case.current()) - case.loss(choice.wanted);
+/// What a rollout of our own would bring before the owner's next one.
+pub(super) struct Earning {
+    /// Pod-seconds a pod that the new numbers save until then.
+    pub(super) saves: f64,
+    /// Days until then.
+    pub(super) days: f64,
+    /// Pod-seconds a pod that the rollout costs.
+    pub(super) price: f64,
+    /// The last change is long enough ago.
+    pub(super) rested: bool,
+    /// Several replicas were slow together just now.
+    pub(super) amid: bool,
+    /// A restart of today's numbers was probably false.
+    pub(super) hurt: bool,
+    /// Whether it is worth it.
+    pub(super) pays: bool,
+}
+
+/// Weighs a rollout of our own.
+pub(super) fn earning(case: &Case<'_>, wanted: Settings) -> Earning {
+    let gain = case.loss(case.current()) - case.loss(wanted);
     let price = case.permission().rollout_price;
     let change = case.evidence.last_change();
     let rested = change.is_none_or(|at| case.now.since(at) >= APART);
-    // Pods that a rollout has not reached yet still die of the former numbers.
-    let hurt = case.kills(case.since_change()).any(|(r, w)| w >= 0.5 && r.settings == Some(case.current()));
     // In the middle of a slowness of all, restarts say little, and a rollout makes it worse.
     let amid = case.seen.and_then(|s| s.slow_together()).is_some_and(|at| case.now.since(at) < AMID);
-    if amid || !rested || case.own_rollouts() >= refuse::FLAPPING || gain <= 0.0 {
-        return;
-    }
-    // A price of nothing: the owner wants every worthwhile change.
-    let free = price <= 0.0;
+    // Pods that a rollout has not reached yet still die of the former numbers.
+    let hurt = case.kills(case.since_change()).any(|(r, w)| w >= 0.5 && r.settings == Some(case.current()));
     let days = until_next_rollout(case.evidence.first(), case.evidence.rollouts(), case.now);
-    if free || hurt && gain * days / 365.0 > EARNS * price {
+    let saves = gain * days / 365.0;
+    // A price of nothing: the owner wants every worthwhile change.
+    let worth = price <= 0.0 || hurt && saves > EARNS * price;
+    let pays = !amid && rested && case.own_rollouts() < refuse::FLAPPING && gain > 0.0 && worth;
+    Earning { saves, days, price, rested, amid, hurt, pays }
+}
+
+/// Makes a wish urgent where it pays for a rollout of its own before the owner's next one.
+fn own_rollout(case: &Case<'_>, choice: &mut Choice) {
+    let earning = earning(case, choice.wanted);
+    if earning.pays {
         choice.urgency = Urgency::OwnRollout;
-        if !free {
-            choice.message +=
-                &format!("; saves {:.0} pod-seconds a pod before the next rollout is due", gain * days / 365.0);
+        if earning.price > 0.0 {
+            choice.message += &format!("; saves {:.0} pod-seconds a pod before the next rollout is due", earning.saves);
         }
     }
 }

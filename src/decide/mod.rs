@@ -10,15 +10,22 @@
 //! are for emergencies. Read `liveness` next.
 
 mod case;
+mod explain;
 mod grid;
 mod liveness;
+mod objection;
 mod prices;
 mod readiness;
 mod refuse;
 mod startup;
 mod words;
 
+pub use explain::{
+    Account, Alternative, Curve, Explanation, Gate, Interval, Mark, Point, Restart, StartAccount, TailAccount, explain,
+};
+pub use objection::Objection;
 pub use prices::{Prices, carrying_cost};
+pub use words::{about, rate as said};
 
 use crate::evidence::Evidence;
 use crate::memory::Memory;
@@ -77,6 +84,8 @@ pub struct Judgement {
     pub confidence: f64,
     /// Pod-time that was seen.
     pub seen: Span,
+    /// Time in which at least one replica was read: under a day nothing is sure.
+    pub watched: Span,
 }
 
 /// What was chosen for one probe, before the figures are put beside it.
@@ -105,20 +114,9 @@ pub fn judge(
     now: Timestamp,
 ) -> Vec<Judgement> {
     let mut judgements: Vec<Judgement> = Vec::with_capacity(workload.probes.len());
-    let covered = |p: &Probe| workload.permission.covers(&p.id.container, p.id.kind);
-    for probe in workload.probes.iter().filter(|p| covered(p)) {
+    for probe in covered(workload) {
         let case = Case::new(evidence, workload, memory, prices, now, probe);
-        // Liveness stands before the other two of its container.
-        let liveness = judgements
-            .iter()
-            .find(|j| j.probe.kind == ProbeKind::Liveness && j.probe.container == probe.id.container)
-            .map(|j| j.wanted)
-            .or_else(|| case.sibling(ProbeKind::Liveness));
-        let choice = match probe.id.kind {
-            ProbeKind::Liveness => liveness::choose(&case),
-            ProbeKind::Readiness => readiness::choose(&case, liveness),
-            ProbeKind::Startup => startup::choose(&case, liveness),
-        };
+        let choice = choose(&case, beside(&case, &judgements));
         judgements.push(case.judgement(choice));
     }
     judgements
@@ -136,4 +134,27 @@ pub fn expect(
 ) -> Vec<Option<Expectation>> {
     let case = Case::new(evidence, workload, memory, prices, now, probe);
     settings.iter().map(|s| case.expectation(*s)).collect()
+}
+
+/// The probes that the owner lets us judge.
+fn covered(workload: &Workload) -> impl Iterator<Item = &Probe> {
+    workload.probes.iter().filter(|p| workload.permission.covers(&p.id.container, p.id.kind))
+}
+
+/// The liveness numbers that a probe must fit: those just wished for, which stand before the others of their
+/// container, or those declared.
+fn beside(case: &Case<'_>, judged: &[Judgement]) -> Option<Settings> {
+    judged
+        .iter()
+        .find(|j| j.probe.kind == ProbeKind::Liveness && j.probe.container == case.probe.id.container)
+        .map(|j| j.wanted)
+        .or_else(|| case.sibling(ProbeKind::Liveness))
+}
+
+fn choose(case: &Case<'_>, liveness: Option<Settings>) -> Choice {
+    match case.probe.id.kind {
+        ProbeKind::Liveness => liveness::choose(case),
+        ProbeKind::Readiness => readiness::choose(case, liveness),
+        ProbeKind::Startup => startup::choose(case, liveness),
+    }
 }

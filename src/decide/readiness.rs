@@ -7,12 +7,56 @@
 
 use super::case::{Case, REMOVALS};
 use super::words::{difference, rate};
-use super::{Choice, Urgency, grid, refuse};
+use super::{Choice, Objection, Urgency, grid, refuse};
 use crate::evidence::Edge;
 use crate::probe::Settings;
 use crate::reason::Reason;
 
-const BETTER: f64 = 0.95;
+pub(super) const BETTER: f64 = 0.95;
+
+/// What a readiness probe may become.
+pub(super) struct Limits {
+    liveness: Option<Settings>,
+    /// Several replicas were slow together.
+    pub(super) shared: bool,
+    /// More removals are expected than are accepted.
+    pub(super) over: bool,
+}
+
+impl Limits {
+    pub(super) fn of(case: &Case<'_>, liveness: Option<Settings>) -> Self {
+        Limits {
+            liveness,
+            shared: case.seen.is_some_and(|s| Edge::LATENCY.into_iter().any(|e| s.regimes(e) >= 0.5)),
+            over: case.rate(case.current()) > REMOVALS,
+        }
+    }
+
+    /// What stands against a setting, if anything: the first that holds.
+    pub(super) fn objection(&self, case: &Case<'_>, s: Settings) -> Option<Objection> {
+        let current = case.current();
+        let tighter = s.stall_tolerance() < current.stall_tolerance();
+        let looser =
+            s.stall_tolerance() > current.stall_tolerance() || s.refusal_tolerance() > current.refusal_tolerance();
+        if self.liveness.is_some_and(|l| !sooner(s, l)) {
+            Some(Objection::NotSooner)
+        } else if !case.detects(s) {
+            Some(Objection::DetectsTooLate)
+        } else if !case.permitted(s) {
+            Some(Objection::NeedsApproval)
+        } else if case.rate(s) > REMOVALS {
+            Some(Objection::OverBudget)
+        } else if tighter && self.shared {
+            Some(Objection::SlowTogether)
+        } else if tighter && case.calm == 0 {
+            Some(Objection::NoChangeYet)
+        } else if looser && !self.over {
+            Some(Objection::NoRemovals)
+        } else {
+            None
+        }
+    }
+}
 
 /// Whether readiness `r` gives up sooner than liveness `l`.
 pub(super) fn sooner(r: Settings, l: Settings) -> bool {
@@ -28,21 +72,11 @@ pub(super) fn choose(case: &Case<'_>, liveness: Option<Settings>) -> Choice {
     if let Some((reason, message)) = refuse::thin(case) {
         return hold(reason, message);
     }
-    let shared = case.seen.is_some_and(|s| Edge::LATENCY.into_iter().any(|e| s.regimes(e) >= 0.5));
-    let over = case.rate(current) > REMOVALS;
     let today = case.loss(current);
     let wrong = liveness.is_some_and(|l| !sooner(current, l));
-    let allowed = |s: &Settings| {
-        let tighter = s.stall_tolerance() < current.stall_tolerance();
-        let looser =
-            s.stall_tolerance() > current.stall_tolerance() || s.refusal_tolerance() > current.refusal_tolerance();
-        liveness.is_none_or(|l| sooner(*s, l))
-            && case.detects(*s)
-            && case.permitted(*s)
-            && case.rate(*s) <= REMOVALS
-            && !(tighter && (shared || case.calm == 0))
-            && (!looser || over)
-    };
+    let limits = Limits::of(case, liveness);
+    let (shared, over) = (limits.shared, limits.over);
+    let allowed = |s: &Settings| limits.objection(case, *s).is_none();
     let all = grid::readiness(case.probe.handler, &case.permission().bounds);
     let best = all
         .into_iter()

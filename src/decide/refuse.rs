@@ -51,7 +51,7 @@ pub(super) fn flapping(case: &Case<'_>) -> Option<(Reason, String)> {
     })
 }
 
-fn gap(case: &Case<'_>) -> Option<(Reason, String)> {
+pub(super) fn gap(case: &Case<'_>) -> Option<(Reason, String)> {
     let seen = case.seen?;
     let c = case.evidence.coverage(&case.probe.id, case.now);
     if c.sampled > 0 && f64::from(c.fresh) < SEEN_SHARE * f64::from(c.pods) {
@@ -69,7 +69,7 @@ fn gap(case: &Case<'_>) -> Option<(Reason, String)> {
     ))
 }
 
-fn sick(case: &Case<'_>) -> Option<(Reason, String)> {
+pub(super) fn sick(case: &Case<'_>) -> Option<(Reason, String)> {
     if starting(case) {
         return None;
     }
@@ -103,7 +103,7 @@ pub(super) fn refuses_often(case: &Case<'_>) -> bool {
     case.seen.is_some_and(|s| s.refusals() >= HABIT)
 }
 
-fn together(case: &Case<'_>) -> Option<(Reason, String)> {
+pub(super) fn together(case: &Case<'_>) -> Option<(Reason, String)> {
     let at = case.seen?.together().filter(|at| case.now.since(*at) < STANDS)?;
     // A habit is loosened for once; what the owner's numbers already were is not loosened twice.
     if refuses_often(case) && case.current().refusal_tolerance() <= case.owners.refusal_tolerance().max(10) {
@@ -118,7 +118,7 @@ fn together(case: &Case<'_>) -> Option<(Reason, String)> {
     ))
 }
 
-fn sustained(case: &Case<'_>) -> Option<(Reason, String)> {
+pub(super) fn sustained(case: &Case<'_>) -> Option<(Reason, String)> {
     let at = case.seen?.outage().filter(|at| case.now.since(*at) < STANDS)?;
     Some((
         Reason::Sustained,
@@ -130,7 +130,7 @@ fn sustained(case: &Case<'_>) -> Option<(Reason, String)> {
 }
 
 /// Restarts by memory or by the program itself, with none by the probe that looks false.
-fn other_causes(case: &Case<'_>) -> Option<(Reason, String)> {
+pub(super) fn other_causes(case: &Case<'_>) -> Option<(Reason, String)> {
     let since = case.now - STANDS;
     if case.kills(since).any(|(_, w)| w >= 0.5) {
         return None;

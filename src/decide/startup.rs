@@ -7,10 +7,10 @@ use crate::probe::{Handler, Settings};
 use crate::reason::Reason;
 
 /// Starts needed before a budget is made smaller.
-const STARTS_TO_TIGHTEN: usize = 30;
+pub(super) const STARTS_TO_TIGHTEN: usize = 30;
 
 /// How long a setting lets a start take, in seconds: `K·P`.
-fn budget_of(s: Settings) -> f64 {
+pub(super) fn budget_of(s: Settings) -> f64 {
     f64::from(s.threshold()) * f64::from(s.period())
 }
 

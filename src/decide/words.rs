@@ -32,7 +32,7 @@ pub(super) fn difference(from: Settings, to: Settings) -> String {
 }
 
 /// A rate as people say it: `0.07`, `1.2`, `340`.
-pub(super) fn rate(x: f64) -> String {
+pub fn rate(x: f64) -> String {
     match x {
         x if x < 0.01 => "under 0.01".into(),
         x if x < 1.0 => format!("{x:.2}"),
@@ -42,7 +42,7 @@ pub(super) fn rate(x: f64) -> String {
 }
 
 /// A span rounded to what matters: `12 min`, `7 h`, `3 days`.
-pub(super) fn about(span: Span) -> String {
+pub fn about(span: Span) -> String {
     let seconds = span.floor_seconds().max(0);
     match seconds {
         0..=119 => format!("{seconds} s"),

@@ -18,7 +18,7 @@ mod view;
 pub use view::{Phase, View};
 
 use crate::change::{Change, Past};
-use crate::decide::{self, Judgement, Prices, Urgency};
+use crate::decide::{self, Explanation, Judgement, Prices, Urgency};
 use crate::evidence::Evidence;
 use crate::memory::{InFlight, Memory};
 use crate::observation::{Fact, Observation};
@@ -296,6 +296,12 @@ impl Engine {
         let Some(e) = self.workloads.get(&workload) else { return Vec::new() };
         let judgements = decide::judge(&e.evidence, &e.workload, &e.memory, &self.rules.prices, now);
         plan::riding(&e.workload, &e.memory, &judgements, now)
+    }
+
+    /// Everything that the judgements of a workload are made of at `now`, as data; empty for one that is not watched.
+    pub fn explain(&self, workload: Uid, now: Timestamp) -> Vec<Explanation> {
+        let Some(e) = self.workloads.get(&workload) else { return Vec::new() };
+        decide::explain(&e.evidence, &e.workload, &e.memory, &self.rules.prices, now)
     }
 
     /// The evidence of a workload, to be written down or explained.

@@ -359,6 +359,17 @@ impl Belief {
         self.exceeding(self.tail(Edge::Fast), s.refusal_tolerance() as f64, s.period())
     }
 
+    /// False restarts a pod-year by whatever lasts beyond `tolerance` seconds above an edge, asked at a period: the
+    /// curve on which [`Belief::slow`] and [`Belief::fast`] are points.
+    pub fn beyond(&self, edge: Edge, tolerance: f64, period: u32) -> Rate {
+        self.exceeding(self.tail(edge), tolerance, period)
+    }
+
+    /// Whether an edge has been visible long enough to judge timeouts by it.
+    pub fn usable(&self, edge: Edge) -> bool {
+        self.usable.get(edge.index()).copied().unwrap_or(true)
+    }
+
     /// Seen at another period, the rate is at most `rate(W)·max(1, P₀/P)` and at most `rate(W − P₀)`.
     fn exceeding(&self, tail: &Tail, tolerance: f64, period: u32) -> Rate {
         let moments = |y: f64| {

@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use tape::{Noise, Tape};
 use trial::Trials;
-use walk::{Grid, Nobody, Rules, Walk};
+use walk::{Grid, Nobody, Rules, Verdicts, Walk};
 
 /// The terms of a replay.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -155,6 +155,35 @@ pub fn replay(
         Played { policy, length: Span::from_nanos(stage.tape.end), phases: options.phases, outcome }
     };
     plays.iter().map(play).collect()
+}
+
+/// When the verdicts of these numbers fell, over all phases, rising: restarts, or with readiness each "unready". All are
+/// false, as the traces hold no fault. The restarts are as many as [`Figures::false_restarts`].
+pub fn verdicts(trace: &Trace, timeline: &[Change], options: &Options) -> Vec<Span> {
+    if timeline.is_empty() {
+        return Vec::new();
+    }
+    let mut stage = Stage::new(trace, options);
+    let noises: Vec<Rc<Noise>> = timeline.iter().map(|change| stage.noise(change.settings)).collect();
+    let rules = stage.rules(options.kind);
+    let mut found = Verdicts::default();
+    for phase in 0..options.phases {
+        let grid = |change: &Change| Grid::new(change.settings, change.at, phase, options.phases);
+        let mut walk = Walk::new(grid(&timeline[0]));
+        found.unready = false;
+        for (noise, next) in noises.iter().zip(timeline.iter().skip(1).map(Some).chain([None])) {
+            match next {
+                Some(change) => {
+                    walk.before(&stage.tape, noise, rules, change.at, &mut found);
+                    walk.switch(&stage.tape, grid(change), change.at);
+                    found.unready = false;
+                }
+                None => walk.until_the_end(&stage.tape, noise, rules, &mut found),
+            }
+        }
+    }
+    found.at.sort_unstable();
+    found.at.into_iter().map(Span::from_nanos).collect()
 }
 
 /// A trace laid out for playing, and what was worked out of it so far.

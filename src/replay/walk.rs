@@ -98,6 +98,29 @@ impl Watch for Nobody {
     fn check(&mut self, _: Checked) {}
 }
 
+/// Notes when the threshold was reached: of a row of failures beyond it the first.
+#[derive(Default)]
+pub struct Verdicts {
+    /// The ends of the checks that were one too many.
+    pub at: Vec<i64>,
+    /// The last verdict still stands.
+    pub unready: bool,
+}
+
+impl Watch for Verdicts {
+    fn quiet(&mut self, _: i64, _: i64, _: i64) {
+        self.unready = false;
+    }
+    fn check(&mut self, check: Checked) {
+        // A restart counts from zero, so what fails next with something counted was unready already.
+        let again = self.unready && check.before > 0;
+        if check.verdict && !again {
+            self.at.push(check.end);
+        }
+        self.unready = check.verdict;
+    }
+}
+
 /// Notes the longest run of failures.
 #[derive(Default)]
 pub struct LongestRun(pub u32);

@@ -15,7 +15,7 @@ use crate::observe::{self, Notice, Scraping};
 use crate::policy::Mode;
 use crate::store::evidence::{self, SHARDS};
 use crate::store::tunings;
-use crate::units::Uid;
+use crate::units::{Timestamp, Uid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,10 @@ pub struct Pass {
     pub views: Vec<View>,
     /// What could not be looked at, and what that means for the answer.
     pub warnings: Vec<String>,
+    /// The engine that looked, to be asked for explanations.
+    pub engine: Engine,
+    /// The moment of its turn.
+    pub at: Timestamp,
 }
 
 /// Most different warnings that are kept.
@@ -90,7 +94,8 @@ pub async fn recommend(setup: &Setup, scope: Scope, within: Duration) -> Result<
         pass.notice(n);
     }
     observer.task.abort();
-    let dropped: Vec<Change> = pass.engine.turn(clock.now()).changes;
+    let at = clock.now();
+    let dropped: Vec<Change> = pass.engine.turn(at).changes;
     drop(dropped);
     let mut views: Vec<View> = pass.engine.views().filter(|v| !v.judgements.is_empty()).collect();
     for v in &mut views {
@@ -98,7 +103,7 @@ pub async fn recommend(setup: &Setup, scope: Scope, within: Duration) -> Result<
             v.mode = *mode;
         }
     }
-    Ok(Pass { views, warnings: pass.warnings.into_iter().collect() })
+    Ok(Pass { views, warnings: pass.warnings.into_iter().collect(), engine: pass.engine, at })
 }
 
 struct Looking {

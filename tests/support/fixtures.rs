@@ -91,6 +91,7 @@ pub fn wish(w: &Workload, to: &str, urgency: Urgency) -> Judgement {
         then: expectation(1.0, 442.0),
         confidence: 0.9,
         seen: Span::DAY,
+        watched: Span::DAY,
     }
 }
 

@@ -41,7 +41,7 @@ enum Format {
 pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
     if args.output == Format::Svg {
         let summary = demo::play(args.seed, &mut |_| {});
-        picture::draw(&summary, console.out)?;
+        write!(console.out, "{}", picture::draw(&summary))?;
         return Ok(Exit::Done);
     }
     let paint = Paint(console.colour && !args.plain);

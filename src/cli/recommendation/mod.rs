@@ -10,6 +10,8 @@ mod table;
 use crate::decide::Judgement;
 use crate::engine::View;
 use crate::probe::Settings;
+use crate::reason::Reason;
+use crate::units::Span;
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -33,6 +35,8 @@ pub enum Form {
 /// One probe of one workload.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Row {
+    /// The cluster's context.
+    context: String,
     namespace: String,
     kind: &'static str,
     name: String,
@@ -44,7 +48,8 @@ struct Row {
     /// Events a pod-year; absent while nothing is known.
     false_restarts: Option<FalseRestarts>,
     detect_seconds: Detect,
-    confidence: f64,
+    /// Absent while less than a day was seen.
+    confidence: Option<f64>,
     seen_hours: f64,
     phase: &'static str,
     reason: &'static str,
@@ -83,37 +88,71 @@ impl From<Settings> for Numbers {
     }
 }
 
-/// Renders the views, ordered by address; always ends with a line feed.
-pub fn render(views: &[View], form: Form) -> String {
-    let mut views: Vec<&View> = views.iter().collect();
-    views.sort_by(|a, b| a.address.cmp(&b.address));
+/// A cluster by its context's name, and what was found in it.
+pub type Found = (String, Vec<View>);
+
+/// Renders what was found, cluster by cluster, in each ordered by address; always ends with a line feed. Contexts are
+/// named where there are several.
+pub fn render(found: &[Found], form: Form) -> String {
+    let mut views: Vec<Shown<'_>> = Vec::new();
+    for (context, inside) in found {
+        let mut inside: Vec<Shown<'_>> =
+            inside.iter().map(|view| Shown { context: (found.len() > 1).then_some(context), view }).collect();
+        inside.sort_by(|a, b| a.view.address.cmp(&b.view.address));
+        views.append(&mut inside);
+    }
+    let rows = || found.iter().flat_map(|(context, views)| rows(context, views)).collect::<Vec<_>>();
+    let document = || Document { version: 1, recommendations: rows() };
     match form {
-        Form::Table => table::render(&rows(&views)),
+        Form::Table => table::render(&rows(), found.len() > 1),
         Form::Json => {
-            let text =
-                serde_json::to_string_pretty(&document(&views)).expect("rows hold strings and finite numbers only");
+            let text = serde_json::to_string_pretty(&document()).expect("rows hold strings and finite numbers only");
             text + "\n"
         }
-        Form::Yaml => serde_saphyr::to_string(&document(&views)).expect("rows hold strings and finite numbers only"),
+        Form::Yaml => serde_saphyr::to_string(&document()).expect("rows hold strings and finite numbers only"),
         Form::Patch => paste::patches(&views),
         Form::Kustomize => paste::kustomization(&views),
         Form::HelmValues => paste::helm_values(&views),
     }
 }
 
-fn document(views: &[&View]) -> Document {
-    Document { version: 1, recommendations: rows(views) }
+/// The command that gives a workload the numbers that it should have; `None` where it has them.
+pub fn patch(view: &View, context: Option<&str>) -> Option<String> {
+    paste::patch(&Shown { context, view })
 }
 
-fn rows(views: &[&View]) -> Vec<Row> {
-    views.iter().flat_map(|v| v.judgements.iter().map(|j| row(v, j))).collect()
+/// What a command needs to reach a cluster, for a shell: `--context 'name' `, or nothing where there is but one.
+pub fn context_flag(context: Option<&str>) -> String {
+    paste::flag(context)
 }
 
-fn row(v: &View, j: &Judgement) -> Row {
+/// A workload, and its cluster where there are several.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    context: Option<&'a str>,
+    view: &'a View,
+}
+
+fn rows(context: &str, views: &[View]) -> Vec<Row> {
+    let mut views: Vec<&View> = views.iter().collect();
+    views.sort_by(|a, b| a.address.cmp(&b.address));
+    views.into_iter().flat_map(|v| v.judgements.iter().map(|j| row(context, v, j))).collect()
+}
+
+/// Less was watched than any number may follow from.
+const THIN: Span = Span::DAY;
+
+fn row(context: &str, v: &View, j: &Judgement) -> Row {
+    // What its owner has set aside has no number to be: neither a wish nor a belief is shown for it.
+    let skipped = v.reason == Reason::Skipped;
     // A gate on the workload outranks what is believed of one probe, but only where that probe wishes for something.
-    let wishes = j.wanted != j.current;
+    let wishes = j.wanted != j.current || skipped;
     let (reason, message) = if wishes { (v.reason, v.message.clone()) } else { (j.reason, j.message.clone()) };
+    let wanted = if skipped { j.current } else { j.wanted };
+    let known = j.now.zip(j.then).filter(|_| !skipped);
+    let sure = j.watched >= THIN && !skipped && j.then.is_some();
     Row {
+        context: context.to_owned(),
         namespace: v.address.namespace.to_string(),
         kind: v.address.kind.name(),
         name: v.address.name.to_string(),
@@ -121,14 +160,14 @@ fn row(v: &View, j: &Judgement) -> Row {
         probe: j.probe.kind.word(),
         mode: v.mode.word(),
         current: j.current.into(),
-        recommended: j.wanted.into(),
-        false_restarts: j.now.zip(j.then).map(|(now, then)| FalseRestarts {
+        recommended: wanted.into(),
+        false_restarts: known.map(|(now, then)| FalseRestarts {
             now: two_digits(now.false_restarts),
             then: two_digits(then.false_restarts),
             upper: two_digits(then.upper),
         }),
-        detect_seconds: Detect { now: j.current.worst_hang_detection(), then: j.wanted.worst_hang_detection() },
-        confidence: two_digits(j.confidence),
+        detect_seconds: Detect { now: j.current.worst_hang_detection(), then: wanted.worst_hang_detection() },
+        confidence: sure.then(|| two_digits(j.confidence)),
         seen_hours: two_digits(j.seen.as_secs_f64() / 3600.0),
         phase: v.phase.name(),
         reason: reason.code(),

@@ -1,19 +1,27 @@
 //! What a person pastes: into a shell, a kustomization, or a chart's values. Only probes whose numbers should change.
 
+use super::Shown;
 use crate::decide::Judgement;
 use crate::engine::View;
+use crate::reason::Reason;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Workloads with something to change, and what.
-fn wanted<'a>(views: &'a [&View]) -> impl Iterator<Item = (&'a View, BTreeMap<&'a str, Vec<&'a Judgement>>)> {
-    views.iter().filter_map(|v| {
-        let mut containers: BTreeMap<&str, Vec<&Judgement>> = BTreeMap::new();
-        for j in v.judgements.iter().filter(|j| j.wanted != j.current) {
-            containers.entry(&j.probe.container).or_default().push(j);
-        }
-        (!containers.is_empty()).then_some((*v, containers))
-    })
+fn wanted<'a>(views: &'a [Shown<'a>]) -> impl Iterator<Item = (&'a Shown<'a>, Containers<'a>)> {
+    views.iter().filter_map(|v| Some((v, containers(v.view)?)))
+}
+
+type Containers<'a> = BTreeMap<&'a str, Vec<&'a Judgement>>;
+
+/// The probes whose numbers should change, by container; `None` where there are none, or where its owner has set the
+/// workload aside.
+fn containers(view: &View) -> Option<Containers<'_>> {
+    let mut containers: Containers<'_> = BTreeMap::new();
+    for j in view.judgements.iter().filter(|j| j.wanted != j.current && view.reason != Reason::Skipped) {
+        containers.entry(&j.probe.container).or_default().push(j);
+    }
+    (!containers.is_empty()).then_some(containers)
 }
 
 const NOTHING: &str = "# nothing to change\n";
@@ -42,27 +50,38 @@ fn numbers(j: &Judgement) -> serde_json::Value {
     serde_json::json!({"periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": threshold})
 }
 
-/// One `kubectl patch` a workload. Names follow Kubernetes' rules, so nothing in them needs quoting.
-pub(super) fn patches(views: &[&View]) -> String {
-    let mut out = String::new();
-    for (v, containers) in wanted(views) {
-        let a = &v.address;
-        let patch = merge_patch(v, &containers);
-        writeln!(out, "kubectl patch {} {} -n {} --type=strategic -p '{patch}'", a.kind.word(), a.name, a.namespace)
-            .expect("writing to a string cannot fail");
-    }
-    if out.is_empty() { NOTHING.into() } else { out }
+/// One `kubectl patch` a workload.
+pub(super) fn patches(views: &[Shown<'_>]) -> String {
+    let lines: Vec<String> = views.iter().filter_map(patch).collect();
+    if lines.is_empty() { NOTHING.into() } else { lines.join("\n") + "\n" }
+}
+
+/// The `kubectl patch` of one workload. Names in a cluster follow Kubernetes' rules, so nothing in them needs quoting;
+/// the name of a context may be anything.
+pub(super) fn patch(v: &Shown<'_>) -> Option<String> {
+    let containers = containers(v.view)?;
+    let a = &v.view.address;
+    let patch = merge_patch(v.view, &containers);
+    let context = flag(v.context);
+    let (kind, name, namespace) = (a.kind.word(), &a.name, &a.namespace);
+    Some(format!("kubectl {context}patch {kind} {name} -n {namespace} --type=strategic -p '{patch}'"))
+}
+
+/// `--context 'name' ` for a shell, where there are several.
+pub(super) fn flag(context: Option<&str>) -> String {
+    context.map_or(String::new(), |c| format!("--context '{}' ", c.replace('\'', "'\\''")))
 }
 
 /// A kustomization file whose patches are written inline.
-pub(super) fn kustomization(views: &[&View]) -> String {
+pub(super) fn kustomization(views: &[Shown<'_>]) -> String {
     let mut out = String::new();
-    for (v, containers) in wanted(views) {
+    for (Shown { context, view: v }, containers) in wanted(views) {
         let (kind, name, namespace) = (v.address.kind.name(), &v.address.name, &v.address.namespace);
         if out.is_empty() {
             out += "# Put it beside your manifests, and name those under `resources:`.\n";
             out += "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\npatches:\n";
         }
+        out += &context.map_or(String::new(), |c| format!("# in {}\n", one_line(c)));
         out += &format!("- target: {{group: apps, version: v1, kind: {kind}, name: {name}, namespace: {namespace}}}\n");
         out += &format!("  patch: |\n    apiVersion: apps/v1\n    kind: {kind}\n");
         out += &format!("    metadata: {{name: {name}, namespace: {namespace}}}\n");
@@ -85,10 +104,11 @@ pub(super) fn kustomization(views: &[&View]) -> String {
 
 /// Values in the shape that most charts pass through: `livenessProbe:` at the top, or under the container's name where
 /// there are several.
-pub(super) fn helm_values(views: &[&View]) -> String {
+pub(super) fn helm_values(views: &[Shown<'_>]) -> String {
     let mut out = String::new();
-    for (v, containers) in wanted(views) {
-        writeln!(out, "---\n# {}", v.address).expect("writing to a string cannot fail");
+    for (Shown { context, view: v }, containers) in wanted(views) {
+        let place = context.map_or(String::new(), |c| format!(" in {}", one_line(c)));
+        writeln!(out, "---\n# {}{place}", v.address).expect("writing to a string cannot fail");
         let several = containers.len() > 1;
         for (name, judgements) in &containers {
             let indent = if several { "  " } else { "" };
@@ -102,6 +122,11 @@ pub(super) fn helm_values(views: &[&View]) -> String {
         }
     }
     if out.is_empty() { NOTHING.into() } else { out }
+}
+
+/// A name as a comment can hold it.
+fn one_line(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn flow(j: &Judgement) -> String {
