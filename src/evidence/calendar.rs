@@ -42,7 +42,7 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    fn bin(&mut self, number: i64, length: usize) -> Option<&mut Bin> {
+    pub(super) fn bin(&mut self, number: i64, length: usize) -> Option<&mut Bin> {
         if self.bins.is_empty() {
             self.bins = vec![Bin::default(); length];
             self.newest = number;
@@ -58,13 +58,13 @@ impl Ring {
         (number > self.newest - span).then(|| &mut self.bins[place(number, length)])
     }
 
-    fn get(&self, number: i64) -> Option<&Bin> {
+    pub(super) fn get(&self, number: i64) -> Option<&Bin> {
         let span = i64::try_from(self.bins.len()).expect("a ring is short");
         (span > 0 && number <= self.newest && number > self.newest - span)
             .then(|| &self.bins[place(number, self.bins.len())])
     }
 
-    fn oldest(&self) -> i64 {
+    pub(super) fn oldest(&self) -> i64 {
         self.newest - i64::try_from(self.bins.len()).expect("a ring is short") + 1
     }
 }

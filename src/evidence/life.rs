@@ -3,6 +3,7 @@
 use super::Evidence;
 use super::pods::Life;
 use super::restart::{self, COMPANY, Cause, Company, Failing, RELAPSE, RESTARTS, RestartRecord, Signs, distance};
+use super::seen::Seen;
 use super::watch::{Beginning, Said};
 use crate::probe::ProbeKind;
 use crate::units::{Name, Span, Timestamp, Uid};
@@ -189,7 +190,7 @@ impl Evidence {
     }
 
     /// A kill and those of other replicas within five minutes before it keep each other company.
-    fn share(&mut self, index: usize) {
+    pub(super) fn share(&mut self, index: usize) {
         let (at, pod, container) = {
             let r = &self.restarts[index];
             (r.at, r.pod, r.container.clone())
@@ -251,15 +252,7 @@ impl Evidence {
         }
         if self.restarts.len() >= RESTARTS {
             let gone = self.restarts.remove(0);
-            if gone.cause == Cause::LivenessKill
-                && let Some(seen) = self
-                    .probes
-                    .iter_mut()
-                    .find(|s| s.id.kind == ProbeKind::Liveness && s.id.container == gone.container)
-            {
-                seen.decay_to(at);
-                seen.retire(&gone);
-            }
+            self.retire(at, &gone);
         }
         self.restarts.push(record);
         if cause == Cause::LivenessKill
@@ -271,6 +264,17 @@ impl Evidence {
             self.share(self.restarts.len() - 1);
         }
         self.weigh();
+    }
+
+    /// Takes in a record that leaves the list.
+    pub(super) fn retire(&mut self, at: Timestamp, gone: &RestartRecord) {
+        let by = |s: &&mut Seen| s.id.kind == ProbeKind::Liveness && s.id.container == gone.container;
+        if gone.cause == Cause::LivenessKill
+            && let Some(seen) = self.probes.iter_mut().find(by)
+        {
+            seen.decay_to(at);
+            seen.retire(gone);
+        }
     }
 
     /// What the other replicas did in the five minutes before.
@@ -347,7 +351,7 @@ impl Evidence {
         }
     }
 
-    fn weigh(&mut self) {
+    pub(super) fn weigh(&mut self) {
         for i in 0..self.restarts.len() {
             self.restarts[i].weight = restart::first_guess(&self.restarts, i);
         }

@@ -9,6 +9,8 @@
 //! as intervals (`run`), per latency edge (`table`). What the inputs really are: the kubelet's `prober_probe_total` and
 //! `prober_probe_duration_seconds`, pod statuses, and events that lie by omission.
 //!
+//! What several observers saw of one workload becomes one by [`Evidence::merge`], in any order.
+//!
 //! Bounds: [`MAX_PROBES`] probes, [`MAX_PODS`] pods, [`RESTARTS`] restarts, [`EXTENTS`] intervals and [`CLUSTERS`]
 //! cluster sizes an edge and epoch; what does not fit is counted in [`Dropped`]. Read `watch` next.
 
@@ -16,6 +18,7 @@ mod calendar;
 mod checkpoint;
 mod face;
 mod life;
+mod merge;
 mod pods;
 mod restart;
 mod run;

@@ -27,7 +27,7 @@ const KNOWN_ANSWERS: f32 = 500.0;
 /// Replicas that take turns at being slow this often are not sick.
 const WANDERS: u32 = 2;
 /// Most kinds of older restarts kept as sums.
-const OLDER: usize = 8;
+pub(super) const OLDER: usize = 8;
 
 /// Days on which several replicas were slow together, above one edge.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
@@ -140,8 +140,12 @@ impl Seen {
 
     /// What counts and exposures are still worth at `now`, against when they were last decayed: `(0, 1]`.
     pub fn decay(&self, now: Timestamp) -> f64 {
-        let hours = (hour(now) - self.hour).max(0) as f64;
-        (-hours * 3_600.0 / HALF_LIFE.as_secs_f64()).exp2()
+        decay_of((hour(now) - self.hour).max(0))
+    }
+
+    /// When any replica was last read.
+    pub fn last_heard(&self) -> Option<Timestamp> {
+        self.last_sample
     }
 
     /// Time in which at least one replica was read.
@@ -281,12 +285,16 @@ impl Seen {
 
     /// Decays everything to the hour of `at`; cheap within the hour.
     pub(super) fn decay_to(&mut self, at: Timestamp) {
-        let hour = hour(at);
+        self.decay_to_hour(hour(at));
+    }
+
+    /// The same to an hour, counted from the epoch.
+    pub(super) fn decay_to_hour(&mut self, hour: i64) {
         if hour <= self.hour {
             return;
         }
         if self.hour > 0 {
-            let factor = self.decay(at) as f32;
+            let factor = decay_of(hour - self.hour) as f32;
             self.this.scale(factor);
             self.past.scale(factor);
             self.refusals.1 *= factor;
@@ -380,20 +388,8 @@ impl Seen {
         if record.weight <= 0.0 {
             return;
         }
-        let mut add = |tolerance: u64, edges: u8| {
-            let tolerance = tolerance as f32;
-            let weight = record.weight as f32;
-            let known = self.older.iter().position(|o| o.edges == edges && o.tolerance == tolerance);
-            if let Some(o) = known.map(|i| &mut self.older[i]) {
-                o.weight += weight;
-            } else if self.older.len() < OLDER {
-                self.older.push(Older { tolerance, edges, weight });
-            } else if let Some(o) = self.older.iter_mut().min_by(|a, b| a.weight.total_cmp(&b.weight)) {
-                // The rarest makes room.
-                *o = Older { tolerance, edges, weight };
-                self.merged = self.merged.saturating_add(1);
-            }
-        };
+        let weight = record.weight as f32;
+        let mut add = |tolerance: u64, edges: u8| self.add_older(Older { tolerance: tolerance as f32, edges, weight });
         if record.failing != Failing::Fast {
             add(settings.stall_tolerance(), u8::try_from(Edge::visible(settings.timeout())).unwrap_or(4));
         }
@@ -431,6 +427,11 @@ pub(super) fn surprise(past: f64, past_seconds: f64, n: f64, new_seconds: f64, e
         return Some(0.0);
     }
     Some(gamma_lr(n, mean))
+}
+
+/// What is left after so many hours.
+fn decay_of(hours: i64) -> f64 {
+    (-(hours as f64) * 3_600.0 / HALF_LIFE.as_secs_f64()).exp2()
 }
 
 fn hour(at: Timestamp) -> i64 {

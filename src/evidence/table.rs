@@ -198,6 +198,40 @@ impl Table {
         self.clusters.iter_mut().for_each(|c| c.count *= factor);
     }
 
+    /// Closes the running half-hour if it lies before an hour, counted from the epoch, worth what its age leaves of it.
+    pub(super) fn close_before(&mut self, hour: i64) -> u32 {
+        let Some((bin, lo)) = self.open.take_if(|(bin, _)| bin.div_euclid(2) < hour) else { return 0 };
+        let age = (hour - bin.div_euclid(2)) as f64 * 3_600.0;
+        self.add_cluster(Cluster { lo, count: (-age / HALF_LIFE.as_secs_f64()).exp2() as f32 })
+    }
+
+    /// Takes in another observer's table: the half-hour that still runs is one for both.
+    fn absorb_open(&mut self, other: &mut Table) -> u32 {
+        let mut merged = 0;
+        for e in other.extents.drain(..) {
+            merged += self.add_extent(e);
+        }
+        for c in other.clusters.drain(..) {
+            merged += self.add_cluster(c);
+        }
+        let (mine, theirs) = (self.open.take(), other.open.take());
+        let closed = match (mine, theirs) {
+            (Some((a, x)), Some((b, y))) if a == b => {
+                self.open = Some((a, x.max(y)));
+                None
+            }
+            (Some(a), Some(b)) => {
+                self.open = Some(if a.0 > b.0 { a } else { b });
+                Some(if a.0 > b.0 { b } else { a })
+            }
+            (a, b) => {
+                self.open = a.or(b);
+                None
+            }
+        };
+        closed.map_or(merged, |(_, lo)| merged + self.add_cluster(Cluster { lo, count: 1.0 }))
+    }
+
     /// Takes another table in and leaves it empty.
     fn absorb(&mut self, other: &mut Table) -> u32 {
         let mut merged = 0;
@@ -289,6 +323,19 @@ impl Epoch {
             *mine += std::mem::take(theirs);
         }
         self.periods += std::mem::take(&mut other.periods);
+        merged
+    }
+
+    /// Takes in what another observer saw of the same version.
+    pub(super) fn absorb_open(&mut self, other: &mut Epoch) -> u32 {
+        let mut merged = 0;
+        for (mine, theirs) in self.tables.iter_mut().zip(&mut other.tables) {
+            merged += mine.absorb_open(theirs);
+        }
+        for (mine, theirs) in self.exposure.iter_mut().zip(&other.exposure) {
+            *mine += theirs;
+        }
+        self.periods += other.periods;
         merged
     }
 

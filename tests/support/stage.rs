@@ -56,6 +56,11 @@ pub fn node(i: usize) -> Name {
 impl Stage {
     /// The pods of a workload, all started and ready, on a Monday at midnight.
     pub fn of(workload: Workload) -> Self {
+        Stage::numbered(workload, 1)
+    }
+
+    /// The same, its pods numbered from `next` on.
+    pub fn numbered(workload: Workload, next: u128) -> Self {
         let now = Timestamp::from_seconds(4 * 86_400);
         let mut stage = Stage {
             evidence: Evidence::new(),
@@ -65,7 +70,7 @@ impl Stage {
             events: true,
             unsaid: false,
             starts: 0,
-            next: 1,
+            next,
             workload,
         };
         stage.evidence.workload(now, &stage.workload);
