@@ -130,3 +130,31 @@ fn evidence_of_format_1_is_still_read() {
     assert_eq!((new.encode(), new.seen(&id)), (old.encode(), Some(seen)));
     assert_eq!(old.encode()[3], 2);
 }
+
+#[test]
+fn what_all_workloads_are_like_is_expected_of_one_that_nobody_knows() {
+    let seen = |answer: fn(usize, i64) -> Answer| {
+        let mut s = Stage::of(renumbered(workload("shop", "web"), "10/12/2"));
+        s.play(Span::HOUR * 30, answer);
+        s
+    };
+    let calm: Vec<Stage> = (0..60).map(|_| seen(well)).collect();
+    let slow: Vec<Stage> = (0..60)
+        .map(|_| seen(|i, t| if (t + 500 * i as i64) % 2500 < 10 { Answer::After(1.5) } else { well(i, t) }))
+        .collect();
+    let learnt = |stages: &[Stage]| {
+        let now = stages[0].now;
+        probe_tuner::model::learn(stages.iter().map(|s| s.evidence.seen(&liveness()).unwrap()), now)
+    };
+    let (after_calm, after_slow) = (learnt(&calm), learnt(&slow));
+    assert!(after_calm < 250.0 && after_slow > 600.0, "{after_calm} {after_slow}");
+    assert!((30.0..=3000.0).contains(&after_calm) && (30.0..=3000.0).contains(&after_slow));
+    // A new one is judged by it, and what it shows itself soon weighs more.
+    let new = seen(well);
+    let of = |prior: f64, s: &Stage| {
+        let seen = s.evidence.seen(&liveness()).unwrap();
+        probe_tuner::model::believe_under(&s.evidence, seen, prior, s.now).tail(Edge::One).rate()
+    };
+    assert!(of(after_calm, &new) < of(after_slow, &new));
+    assert!(of(after_slow, &new) < 0.2 * after_slow, "{}", of(after_slow, &new));
+}

@@ -5,7 +5,7 @@ use super::{Choice, Expectation, Judgement, Prices};
 use crate::change::Verdict;
 use crate::evidence::{Cause, Evidence, RestartRecord, Seen};
 use crate::memory::Memory;
-use crate::model::{Belief, believe};
+use crate::model::{Belief, believe_under};
 use crate::policy::Permission;
 use crate::probe::{Handler, ProbeKind, Settings};
 use crate::units::{Span, Timestamp};
@@ -50,7 +50,7 @@ impl<'a> Case<'a> {
             now,
             probe,
             seen,
-            belief: fitted.map(|s| believe(evidence, s, now)),
+            belief: fitted.map(|s| believe_under(evidence, s, prices.slow_rate, now)),
             owners,
             calm: seen.map_or(0, |s| evidence.calm_changes(s)),
         }

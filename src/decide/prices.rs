@@ -1,5 +1,6 @@
 //! What things cost, in pod-seconds a pod-year.
 
+use crate::evidence::PRIOR_RATE;
 use crate::probe::Settings;
 
 /// Prices, in pod-seconds and events a pod-year. What an own rollout costs stands in the owner's permission.
@@ -16,6 +17,9 @@ pub struct Prices {
     pub exec_check: f64,
     /// Pod-seconds a false removal from Services costs (15): until the next check succeeds.
     pub false_removal: f64,
+    /// Answers above 1 s expected of a probe of which nothing is known, half-hours a pod-year (300). No price: the engine
+    /// learns it over all workloads.
+    pub slow_rate: f64,
     /// What regimes that were never seen cost before anything was (210).
     pub unseen_regime: f64,
     /// What a version that was never seen costs at a tolerance of 10 s (50).
@@ -30,6 +34,7 @@ impl Default for Prices {
             check: 25.0,
             exec_check: 100.0,
             false_removal: 15.0,
+            slow_rate: PRIOR_RATE,
             unseen_regime: 210.0,
             unseen_version: 50.0,
         }

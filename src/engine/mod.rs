@@ -21,10 +21,11 @@ use crate::change::{Change, Past};
 use crate::decide::{self, Explanation, Judgement, Prices, Urgency};
 use crate::evidence::Evidence;
 use crate::memory::{InFlight, Memory};
+use crate::model;
 use crate::observation::{Fact, Observation};
 use crate::plan::{self, Gate, Limits, Plan, Standing, Wish};
 use crate::policy::Mode;
-use crate::probe::Settings;
+use crate::probe::{ProbeKind, Settings};
 use crate::units::{Name, Span, Timestamp, Uid};
 use crate::verify::{self, Terms};
 use crate::workload::{Address, Pod, ProbeId, Workload};
@@ -55,6 +56,8 @@ impl Default for Rules {
     }
 }
 
+/// What is expected of a workload that nobody knows is learnt anew from all others this often.
+const LEARN_EVERY: Span = Span::HOUR;
 /// Most workloads, and most pods, that one engine holds; what is beyond is counted in [`Engine::dropped`].
 pub const MOST_WORKLOADS: usize = 50_000;
 /// Most pods that one engine holds.
@@ -98,6 +101,8 @@ pub struct Engine {
     /// What an earlier life remembered of workloads that have not been seen yet.
     remembered: BTreeMap<Uid, Remembered>,
     dropped: u64,
+    /// When the prior was last learnt.
+    learnt: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -147,6 +152,7 @@ impl Engine {
             nodes: BTreeMap::new(),
             remembered: BTreeMap::new(),
             dropped: 0,
+            learnt: None,
         }
     }
 
@@ -228,6 +234,12 @@ impl Engine {
     ///
     /// A second turn without news plans nothing.
     pub fn turn(&mut self, now: Timestamp) -> Turn {
+        if self.learnt.is_none_or(|t| now.since(t) >= LEARN_EVERY) {
+            self.learnt = Some(now);
+            let all = self.workloads.values().flat_map(|e| e.evidence.probes());
+            let liveness = all.filter(|s| s.id().kind == ProbeKind::Liveness);
+            self.rules.prices.slow_rate = model::learn(liveness, now);
+        }
         for e in self.workloads.values_mut() {
             e.progress(&self.rules, now);
             e.judge(&self.rules, now);
@@ -317,6 +329,12 @@ impl Engine {
     /// Facts about nobody known, unreadable evidence, and what was beyond a bound.
     pub fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// What is expected of a probe of which nothing is known: answers above 1 s, half-hours a pod-year, learnt over all
+    /// workloads.
+    pub fn prior(&self) -> f64 {
+        self.rules.prices.slow_rate
     }
 
     /// Whether the API server's fence was seen to refuse.

@@ -109,6 +109,11 @@ impl Evidence {
         self.probes.iter().find(|s| s.id == *id)
     }
 
+    /// All that was seen, probe by probe.
+    pub fn probes(&self) -> &[Seen] {
+        &self.probes
+    }
+
     /// The last restarts, oldest first, at most [`RESTARTS`].
     pub fn restarts(&self) -> &[RestartRecord] {
         &self.restarts

@@ -8,9 +8,11 @@
 //! The method stands in the reference documentation ("How the numbers are chosen"). Edges are chained: what is known
 //! above 1 s predicts the rate above 2.5 s and lends half of what it knows about the shape. Read `tail` next.
 
+mod prior;
 mod start;
 mod tail;
 
+pub use prior::learn;
 pub use start::{Basis, StartBudget, start_budget};
 pub use tail::Tail;
 
@@ -102,7 +104,12 @@ pub struct Belief {
 
 /// Fits a belief to what was seen of a probe until `now`. Pure: same evidence and moment, same belief.
 pub fn believe(evidence: &Evidence, seen: &Seen, now: Timestamp) -> Belief {
-    let recovered = tails(seen, now, &[], &[]);
+    believe_under(evidence, seen, PRIOR_RATE, now)
+}
+
+/// The same where `prior` is what is expected of the rate above 1 s before anything is seen, a pod-year: see [`learn`].
+pub fn believe_under(evidence: &Evidence, seen: &Seen, prior: f64, now: Timestamp) -> Belief {
+    let recovered = tails(seen, prior, now, &[], &[]);
     let mut belief = Belief {
         tails: recovered,
         usable: usable(seen),
@@ -160,7 +167,7 @@ pub fn believe(evidence: &Evidence, seen: &Seen, now: Timestamp) -> Belief {
         });
     }
     if !slow.is_empty() || !fast.is_empty() {
-        belief.tails = tails(seen, now, &slow, &fast);
+        belief.tails = tails(seen, prior, now, &slow, &fast);
     }
     belief
 }
@@ -188,7 +195,7 @@ fn clustered(list: Vec<(i64, Killed)>) -> Vec<Killed> {
         .collect()
 }
 
-fn tails(seen: &Seen, now: Timestamp, slow: &[Killed], fast: &[Killed]) -> [Tail; 5] {
+fn tails(seen: &Seen, prior_rate: f64, now: Timestamp, slow: &[Killed], fast: &[Killed]) -> [Tail; 5] {
     let decay = seen.decay(now);
     let years = |edge: Edge, differs: bool| {
         let past = if differs { 0.0 } else { seen.past().exposure(edge) };
@@ -200,9 +207,9 @@ fn tails(seen: &Seen, now: Timestamp, slow: &[Killed], fast: &[Killed]) -> [Tail
         let tables = [Some((seen.this().table(edge), decay)), past];
         fit(&Data { edge, tables, killed, exposure: years(edge, differs) }, expected, ln_prior)
     };
-    let from_base = |edge: Edge| move |u: f64| PRIOR_RATE * (u / edge.seconds()).powf(-PRIOR_FALL);
+    let from_base = |rate: f64, edge: Edge| move |u: f64| rate * (u / edge.seconds()).powf(-PRIOR_FALL);
     let prior = &GRID_OF_ALPHA.ln_prior;
-    let (one, mut below) = fit_at(Edge::One, slow, &from_base(Edge::One), prior);
+    let (one, mut below) = fit_at(Edge::One, slow, &from_base(prior_rate, Edge::One), prior);
     let mut next = |edge: Edge, last: &Tail| {
         let ln_prior = std::array::from_fn(|i| 0.5 * prior[i] + 0.5 * below[i]);
         // Kills by a timeout below this edge say nothing above it.
@@ -214,7 +221,7 @@ fn tails(seen: &Seen, now: Timestamp, slow: &[Killed], fast: &[Killed]) -> [Tail
     let two = next(Edge::TwoAndHalf, &one);
     let five = next(Edge::Five, &two);
     let ten = next(Edge::Ten, &five);
-    let (fast, _) = fit_at(Edge::Fast, fast, &from_base(Edge::Fast), prior);
+    let (fast, _) = fit_at(Edge::Fast, fast, &from_base(PRIOR_RATE, Edge::Fast), prior);
     [one, two, five, ten, fast]
 }
 

@@ -363,6 +363,7 @@ fn turn(
         tell::ended(metrics, announcer, ended);
     }
     metrics.stand(engine.stands());
+    metrics.expected(engine.prior());
     metrics.emit(&Event::Turned { took: begin.elapsed(), changes: turn.changes.len(), news: views.len() });
     let gone = engine.forget_gone();
     if !views.is_empty() || !turn.changes.is_empty() || !gone.is_empty() {

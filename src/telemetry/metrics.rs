@@ -43,6 +43,7 @@ pub struct Metrics {
     paused_namespaces: Gauge,
     unreadable: Counter,
     evidence_bytes: Gauge,
+    prior: Gauge,
     /// One writer of `workloads` and `held` at a time: a page never shows half of a turn.
     standing: Mutex<()>,
 }
@@ -104,6 +105,9 @@ impl Metrics {
         );
         let evidence_bytes = Gauge::default();
         r.register_with_unit("evidence", "Evidence kept in the cluster", Unit::Bytes, evidence_bytes.clone());
+        let prior = Gauge::default();
+        let help = "Half-hours a pod-year with an answer above 1 s, expected of a probe of which nothing is known";
+        r.register("expected_slow_half_hours", help, prior.clone());
         let metrics = Metrics {
             observations: family(&mut r, "observations", "Facts learnt, by kind"),
             dropped: family(&mut r, "dropped", "What was dropped because a bound was reached, by what"),
@@ -131,6 +135,7 @@ impl Metrics {
             paused_namespaces,
             unreadable,
             evidence_bytes,
+            prior,
             standing: Mutex::new(()),
         };
         for what in Lost::ALL {
@@ -260,6 +265,11 @@ impl Metrics {
 
     pub(super) fn unreadable(&self) {
         self.unreadable.inc();
+    }
+
+    /// What is expected of a probe of which nothing is known, learnt over all workloads.
+    pub fn expected(&self, half_hours: f64) {
+        self.prior.set(half_hours.round() as i64);
     }
 
     pub(super) fn stored(&self, bytes: u64) {
