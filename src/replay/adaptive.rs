@@ -52,6 +52,24 @@ pub struct Seen {
     verdict: bool,
 }
 
+impl Seen {
+    /// A check of which no more is known than a counter tells at a scrape: that a replica's check succeeded, after about
+    /// this time.
+    pub fn success(phase: usize, took: Span) -> Seen {
+        Seen { phase, end: 0, took: took.nanos(), failed: false, timed_out: false, verdict: false }
+    }
+
+    /// Likewise, that it failed, and whether an event said that it ran into its timeout.
+    pub fn failure(phase: usize, timed_out: bool) -> Seen {
+        Seen { phase, end: 0, took: 0, failed: true, timed_out, verdict: false }
+    }
+
+    /// How long the check took, if it succeeded.
+    pub fn latency(&self) -> Option<Span> {
+        (!self.failed).then_some(Span::from_nanos(self.took))
+    }
+}
+
 /// A policy that learns.
 pub trait Learn {
     /// Is shown the checks that ended since the last step, in order of their ends, and what was scraped.

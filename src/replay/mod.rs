@@ -19,8 +19,8 @@ mod tape;
 mod trial;
 mod walk;
 
-pub use adaptive::{Hook, Replica, Scrape};
-pub use policy::Policy;
+pub use adaptive::{Hook, Jacobson, Learn, Lifeguard, PhiAccrual, Replica, Scrape, Seen};
+pub use policy::{Policy, margin};
 pub use render::{json, table};
 pub use walk::Kind;
 

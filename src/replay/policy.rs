@@ -5,6 +5,7 @@ use super::walk::{Grid, LongestRun, Nobody, Rules, SECOND, Walk};
 use super::{Change, Kind, Stage};
 use crate::probe::Settings;
 use crate::record::Trace;
+use crate::units::Span;
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
@@ -139,9 +140,14 @@ fn load_rule(stage: &Stage<'_>) -> Result<Vec<Change>, String> {
 /// 10/T/3, T above 1.2 times the 99th percentile of all latencies, slow and failed ones too.
 fn p99_margin(stage: &Stage<'_>) -> Result<Vec<Change>, String> {
     let p99 = stage.tape.latency_quantile(99).ok_or("no latency")?;
-    let timeout = (i128::from(p99) * 12 / (10 * i128::from(SECOND)) + 1).min(i128::from(crate::probe::LARGEST));
     let why = format!("p99 {:.3} s, and a fifth more", p99 as f64 / 1e9);
-    Ok(vec![Change { at: 0, settings: settings(10, (timeout as u32).max(1), 3), why }])
+    Ok(vec![Change { at: 0, settings: margin(Span::from_nanos(p99)), why }])
+}
+
+/// What `p99-margin` makes of a 99th percentile: 10/T/3, T the first whole second above 1.2 times it.
+pub fn margin(p99: Span) -> Settings {
+    let timeout = i128::from(p99.nanos()) * 12 / (10 * i128::from(SECOND)) + 1;
+    settings(10, timeout.clamp(1, i128::from(crate::probe::LARGEST)) as u32, 3)
 }
 
 /// A candidate of the search, with twenty times P times its cost: exact, so that ties are ties.

@@ -4,11 +4,10 @@
 //! cost is summed up by the simulator's own truth.
 
 use super::drive;
-use crate::change::{Change, Intent, Step};
+use super::rival::{self, Rival};
 use crate::engine::Rules;
 use crate::probe::Settings;
-use crate::reason::Reason;
-use crate::sim::{Family, Fleet, MONDAY, Pause, Setup, World};
+use crate::sim::{Family, Fleet, Losses, MONDAY, Pause, Setup, World};
 use crate::units::Span;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -20,8 +19,8 @@ pub enum Player {
     Fixed(Settings),
     /// The engine, beginning with these numbers, or with the workload's own.
     Engine(Option<Settings>),
-    /// Over 0.8 of load 10/3/2, else 5/1/3, decided each 15 s, each change a rollout; beginning with its own numbers.
-    LoadRule,
+    /// Somebody else's rule, beginning with the workload's own numbers.
+    Rival(Rival),
     /// The cheapest fixed numbers of each family, chosen when all is over.
     Hindsight,
 }
@@ -34,7 +33,7 @@ impl Player {
             Player::Fixed(s) => s.to_string(),
             Player::Engine(None) => "probe-tuner".into(),
             Player::Engine(Some(s)) => format!("probe-tuner@{s}"),
-            Player::LoadRule => "load-rule".into(),
+            Player::Rival(rival) => rival.name().into(),
             Player::Hindsight => "hindsight".into(),
         }
     }
@@ -47,18 +46,18 @@ impl Player {
         match name {
             "probe-tuner" => Ok(Player::Engine(None)),
             "kubernetes-default" => Ok(Player::Fixed(Settings::KUBERNETES_DEFAULT)),
-            "load-rule" => Ok(Player::LoadRule),
             "hindsight" => Ok(Player::Hindsight),
             "advised" => "10/5/3".parse().map(Player::Fixed),
             "even" => "10/10/2".parse().map(Player::Fixed),
-            _ => match name.strip_prefix("probe-tuner@") {
-                Some(start) => start.parse().map(|s| Player::Engine(Some(s))),
-                None => name.parse().map(Player::Fixed),
+            _ => match (Rival::parse(name), name.strip_prefix("probe-tuner@")) {
+                (Some(rival), _) => Ok(Player::Rival(rival)),
+                (_, Some(start)) => start.parse().map(|s| Player::Engine(Some(s))),
+                _ => name.parse().map(Player::Fixed),
             }
             .map_err(|_| {
                 format!(
-                    "{name:?} is no policy; write kubernetes-default, advised, even, load-rule, hindsight, \
-                     probe-tuner, probe-tuner@P/T/K or P/T/K, as \"10/12/2\""
+                    "{name:?} is no policy; write kubernetes-default, advised, even, load-rule, p99-margin, jacobson, \
+                     phi-accrual, lifeguard, hindsight, probe-tuner, probe-tuner@P/T/K or P/T/K, as \"10/12/2\""
                 )
             }),
         }
@@ -76,6 +75,8 @@ pub struct Match {
     pub seeds: (u64, u64),
     /// How many days.
     pub days: u32,
+    /// What is lost between the clusters and who listens to them.
+    pub losses: Losses,
     /// How many threads; the table does not depend on it.
     pub threads: usize,
 }
@@ -95,6 +96,13 @@ pub struct Score {
     pub pod_years: f64,
     /// Own rollouts.
     pub own_rollouts: usize,
+}
+
+impl Score {
+    /// Whether a budget of one false restart a pod-year was kept.
+    pub fn in_budget(&self) -> bool {
+        self.false_restarts <= allowed(self.pod_years)
+    }
 }
 
 /// The scores of one player in one family, one per seed.
@@ -145,7 +153,7 @@ pub fn play(game: &Match, played: &(dyn Fn(usize, usize) + Sync)) -> Vec<Row> {
         }
     }
     let scores =
-        in_parallel(&jobs, game.threads, played, |(_, player, family, seed)| run(player, *family, *seed, game.days));
+        in_parallel(&jobs, game.threads, played, |(_, player, family, seed)| run(player, *family, *seed, game));
     let mut table: Vec<Row> = Vec::new();
     let mut each = jobs.iter().zip(scores).peekable();
     for (number, (player, tried, family)) in rows.into_iter().enumerate() {
@@ -198,8 +206,10 @@ fn in_parallel<J: Sync, R: Send + Clone + Default>(
 }
 
 /// One run of one player.
-fn run(player: &Player, family: Family, seed: u64, days: u32) -> Score {
+fn run(player: &Player, family: Family, seed: u64, game: &Match) -> Score {
+    let days = game.days;
     let mut setup = Setup::new(family, seed, f64::from(days));
+    setup.losses = game.losses;
     let end = MONDAY + Span::DAY * i64::from(days);
     match player {
         Player::Fixed(settings) => {
@@ -217,42 +227,15 @@ fn run(player: &Player, family: Family, seed: u64, days: u32) -> Score {
             drive::play(&mut fleet, Rules::default(), (MONDAY, end), step, |_, _, _, _| {});
             fleet.worlds().first().map_or_else(Score::default, |world| score(world, days))
         }
-        Player::LoadRule => {
+        Player::Rival(rival) => {
+            setup.listen = rival.listens();
             let mut world = World::new(setup);
-            let mut now = MONDAY;
-            while now < end {
-                now = now + Span::SECOND * 15;
-                while world.advance(now, &mut Vec::new()) == Pause::Rollout {}
-                by_load(&mut world);
-            }
+            rival::play(*rival, &mut world, end);
             score(&world, days)
         }
         // Played as many fixed settings.
         Player::Hindsight => Score::default(),
     }
-}
-
-/// The rule that tunes by load, as people first think of it.
-fn by_load(world: &mut World) {
-    let (busy, calm) = (Settings::new(10, 3, 2), Settings::new(5, 1, 3));
-    let Some(wanted) = (if world.load() > 0.8 { busy } else { calm }) else { return };
-    if wanted == world.settings() || world.is_rolling() {
-        return;
-    }
-    let declared = world.workload();
-    let steps = vec![Step { probe: world.probe().clone(), from: world.settings(), to: wanted }];
-    let (reason, message) = (Reason::Loosen, String::new());
-    let change = Change {
-        id: 0,
-        workload: declared.uid,
-        address: declared.address,
-        generation: declared.generation,
-        intent: Intent::Tune,
-        steps,
-        reason,
-        message,
-    };
-    world.obey(&change);
 }
 
 fn score(world: &World, days: u32) -> Score {
@@ -291,6 +274,7 @@ mod tests {
             players: vec![Player::Fixed("10/10/2".parse().unwrap()), Player::Engine(None)],
             seeds: (1, 2),
             days: 2,
+            losses: Losses::USUAL,
             threads,
         };
         assert_eq!(play(&game(1), &|_, _| {}), play(&game(3), &|_, _| {}));
@@ -303,14 +287,19 @@ mod tests {
     }
 
     #[test]
-    fn the_load_rule_pays_for_a_rollout_at_each_crossing() {
-        let score = run(&Player::LoadRule, Family::Diurnal, 1, 7);
-        assert!(score.own_rollouts >= 10, "{score:?}");
-    }
-
-    #[test]
     fn every_player_is_found_by_its_name() {
-        for name in ["kubernetes-default", "10/12/2", "load-rule", "hindsight", "probe-tuner", "probe-tuner@10/12/2"] {
+        for name in [
+            "kubernetes-default",
+            "10/12/2",
+            "load-rule",
+            "p99-margin",
+            "jacobson",
+            "phi-accrual",
+            "lifeguard",
+            "hindsight",
+            "probe-tuner",
+            "probe-tuner@10/12/2",
+        ] {
             assert_eq!(Player::parse(name).unwrap().name(), name);
         }
         assert!(Player::parse("best").unwrap_err().contains("\"10/12/2\""));

@@ -19,3 +19,5 @@ pub mod arena;
 pub mod backtest;
 pub mod demo;
 mod drive;
+pub mod policy_table;
+mod rival;

@@ -39,6 +39,12 @@ pub struct Losses {
     pub kubelet_restarts: f64,
 }
 
+impl Losses {
+    /// What a cluster on an ordinary day loses: 2 % of the scrapes, 20 % of the events, each kubelet restarted once a
+    /// week.
+    pub const USUAL: Losses = Losses { scrapes: 0.02, events: 0.2, kubelet_restarts: 1.0 / 7.0 };
+}
+
 /// One workload to be.
 #[derive(Clone, Debug)]
 pub struct Setup {
