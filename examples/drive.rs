@@ -1,103 +1,99 @@
 //! Drives the engine with facts of one's own: binned scrapes of one workload, its restarts, its user's rollouts.
-//!
-//! `cargo run --release --example drive`. Put your own simulator, or your own history, in place of `scrape`.
+//! `cargo run --release --example drive`. What each fact means, and what may be missing: `docs/reference/drive.md`.
 
 use probe_tuner::engine::{Engine, Rules};
-use probe_tuner::observation::{Counters, Fact, FailureClass, Observation, Sample};
+use probe_tuner::observation::{Counters, EDGES, Fact, Observation, Sample};
 use probe_tuner::probe::{Handler, ProbeKind, Settings};
-use probe_tuner::sim::allow_all;
 use probe_tuner::units::{Span, Timestamp, Uid};
 use probe_tuner::workload::{Address, Container, Pod, Probe, ProbeId, Workload, WorkloadKind};
+use probe_tuner::{change::Outcome, sim::allow_all};
 
-const PODS: u128 = 3;
+const WEB: Uid = Uid::from_bits(1 << 64);
+
+/// One workload of three pods: each its uid, counters, failures in a row, restarts.
+struct Mine {
+    engine: Engine,
+    settings: Settings,
+    generation: i64,
+    version: u64,
+    pods: Vec<(Uid, Counters, u32, u32)>,
+}
 
 fn main() {
     let start = Timestamp::from_seconds(1_767_571_200);
-    let id = ProbeId { container: "app".into(), kind: ProbeKind::Liveness };
-    let mut settings = Settings::KUBERNETES_DEFAULT;
-    let mut engine = Engine::new(Rules::default(), start);
-    let tell = |engine: &mut Engine, at, fact| engine.observe(Observation { at, fact });
-
-    // Where the API server refuses what it must, changes are planned. Then: what is declared, and its pods.
-    tell(&mut engine, start, Fact::Fence { holds: true });
-    tell(&mut engine, start, Fact::Workload(Box::new(workload(&id, settings, 1, 1))));
-    for pod in 1..=PODS {
-        tell(&mut engine, start, Fact::Pod(Box::new(describe(pod, &id, settings, start, 0))));
-    }
-
-    let mut counters = [Counters::default(); PODS as usize];
-    let mut restarts = [0; PODS as usize];
-    let (mut generation, mut version) = (1, 1);
-    for n in 1..=2 * 5760i64 {
+    let (engine, settings) = (Engine::new(Rules::default(), start), Settings::KUBERNETES_DEFAULT);
+    let mut mine = Mine { engine, settings, generation: 0, version: 0, pods: Vec::new() };
+    // Without this, numbers only ride: no change of our own is planned.
+    mine.tell(start, Fact::Fence { holds: true });
+    mine.roll_out(start, settings);
+    for n in 1..=4 * 5760i64 {
         let now = start + Span::SECOND * (15 * n);
-        for (i, c) in counters.iter_mut().enumerate() {
-            let pod = Uid::from_bits(i as u128 + 1);
-            let slow = scrape(n, i, c);
-            tell(&mut engine, now, Fact::Sample(Sample { pod, probe: id.clone(), counters: *c }));
-            if slow > 0 {
-                let (container, kind, class) = (id.container.clone(), id.kind, FailureClass::Slow);
-                tell(&mut engine, now, Fact::Unhealthy { pod, container, kind, class, count: slow });
-            }
-            // As many failures in a row as the threshold: the kubelet kills the container and starts it again.
-            if slow >= settings.threshold() {
-                restarts[i] += 1;
-                let (container, kind) = (id.container.clone(), id.kind);
-                tell(&mut engine, now, Fact::Killing { pod, container, kind });
-                let again = describe(i as u128 + 1, &id, settings, now, restarts[i]);
-                tell(&mut engine, now, Fact::Pod(Box::new(again)));
-            }
+        // Once a day the user rolls out a new version: what rides on it?
+        if n % 5760 == 5000 {
+            let rides = mine.engine.riding(WEB, now);
+            mine.version += 1;
+            mine.roll_out(now, rides.first().map_or(mine.settings, |(_, to)| *to));
         }
-        // The user rolls out once a day: what rides?
-        let rides = if n % 5760 == 5000 { engine.riding(Uid::from_bits(1 << 64), now) } else { Vec::new() };
-        let turn = engine.turn(now);
-        let own = turn.changes.into_iter().flat_map(|c| c.steps).map(|s| (s.probe, s.to));
-        for (probe, to) in rides.into_iter().chain(own) {
-            println!("{:>8}  {probe}: {settings} → {to}", now.since(start).to_string());
-            settings = to;
-            generation += 1;
-            version += u64::from(n % 5760 == 5000);
-            tell(&mut engine, now, Fact::Workload(Box::new(workload(&id, settings, generation, version))));
+        (0..3).for_each(|i| mine.check(now, n, i));
+        // Does the engine want a rollout of its own? Obey, and say so.
+        for change in mine.engine.turn(now).changes {
+            mine.roll_out(now, change.steps[0].to);
+            let outcome = Outcome::Applied { generation: mine.generation };
+            mine.tell(now, Fact::Outcome { workload: WEB, change: change.id, outcome });
         }
     }
-    for view in engine.views() {
-        println!("{}: {} ({}: {})", view.address, settings, view.reason.code(), view.message);
+    mine.engine.views().for_each(|view| println!("{}: {}", view.reason.code(), view.message));
+}
+
+impl Mine {
+    fn tell(&mut self, at: Timestamp, fact: Fact) {
+        self.engine.observe(Observation { at, fact });
+    }
+    /// One check: three in four are answered within 5 ms, one within a second; twice a day five take 8 s.
+    fn check(&mut self, now: Timestamp, n: i64, i: usize) {
+        let took = if (n + 900 * i as i64) % 2880 < 5 { 8.0 } else { [0.004, 0.004, 0.003, 0.9][(n % 4) as usize] };
+        let (pod, c, in_a_row, restarts) = &mut self.pods[i];
+        if took <= f64::from(self.settings.timeout()) {
+            (*in_a_row, c.successful, c.count) = (0, c.successful + 1, c.count + 1);
+            c.buckets.iter_mut().zip(EDGES).filter(|(_, edge)| took <= *edge).for_each(|(bucket, _)| *bucket += 1);
+        } else {
+            (*in_a_row, c.failed) = (*in_a_row + 1, c.failed + 1);
+        }
+        let sample = Sample { pod: *pod, probe: probe(self.settings).id, counters: *c };
+        if *in_a_row >= self.settings.threshold() {
+            // So many failures in a row: the kubelet kills the container and starts it again.
+            (*in_a_row, *restarts) = (0, *restarts + 1);
+            let again = describe(*pod, self.settings, now, *restarts);
+            self.tell(now, again);
+        }
+        self.tell(now, Fact::Sample(sample));
+    }
+
+    /// The workload declares these numbers from now on, and new pods that run them take the place of the old ones.
+    fn roll_out(&mut self, now: Timestamp, to: Settings) {
+        println!("generation {}, version {}: {to}", self.generation + 1, self.version);
+        (self.settings, self.generation) = (to, self.generation + 1);
+        let address = Address { namespace: "mine".into(), kind: WorkloadKind::Deployment, name: "web".into() };
+        let (uid, generation, version, permission) = (WEB, self.generation, self.version, allow_all());
+        let (replicas, probes, sidecars, unpatchable) = (3, vec![probe(to)], vec![], vec![]);
+        let w = Workload { uid, address, generation, replicas, version, probes, sidecars, permission, unpatchable };
+        self.tell(now, Fact::Workload(Box::new(w)));
+        let new = (1..=3).map(|i| (Uid::from_bits(generation as u128 * 10 + i), Counters::default(), 0, 0));
+        let gone = std::mem::replace(&mut self.pods, new.collect());
+        (1..=3).for_each(|i| self.tell(now, describe(Uid::from_bits(generation as u128 * 10 + i), to, now, 0)));
+        gone.iter().for_each(|(pod, ..)| self.tell(now, Fact::PodGone(*pod)));
     }
 }
 
-/// Your own world: one check more a pod, most answered within 5 ms; every 1000th window three that were not.
-fn scrape(n: i64, pod: usize, c: &mut Counters) -> u32 {
-    let slow = if (n + pod as i64 * 7) % 1000 == 0 { 3 } else { 0 };
-    c.failed += u64::from(slow);
-    c.successful += 1;
-    c.count += 1;
-    c.buckets.iter_mut().for_each(|b| *b += 1);
-    slow
+fn probe(settings: Settings) -> Probe {
+    let id = ProbeId { container: "app".into(), kind: ProbeKind::Liveness };
+    Probe { id, handler: Handler::Http, settings, initial_delay: Span::ZERO }
 }
 
-fn probe(id: &ProbeId, settings: Settings) -> Vec<Probe> {
-    vec![Probe { id: id.clone(), handler: Handler::Http, settings, initial_delay: Span::ZERO }]
-}
-
-fn workload(id: &ProbeId, settings: Settings, generation: i64, version: u64) -> Workload {
-    let address = Address { namespace: "mine".into(), kind: WorkloadKind::Deployment, name: "web".into() };
-    let (uid, probes, permission) = (Uid::from_bits(1 << 64), probe(id, settings), allow_all());
-    Workload {
-        uid,
-        address,
-        generation,
-        replicas: 3,
-        version,
-        probes,
-        permission,
-        sidecars: vec![],
-        unpatchable: vec![],
-    }
-}
-
-fn describe(pod: u128, id: &ProbeId, settings: Settings, since: Timestamp, restarts: u32) -> Pod {
-    let (name, running_since) = (id.container.clone(), Some(since));
-    let app = Container { name, running_since, ready: true, started: true, restarts, last_end: None };
-    let (name, node) = (format!("web-{pod}").into(), Some(format!("node-{pod}").into()));
-    let (uid, workload, probes) = (Uid::from_bits(pod), Uid::from_bits(1 << 64), probe(id, settings));
-    Pod { uid, name, workload, node, probes, containers: vec![app], terminating: false, created: since, ready: true }
+/// A pod whose container has (re)started at `since`.
+fn describe(uid: Uid, settings: Settings, since: Timestamp, restarts: u32) -> Fact {
+    let (name, running_since, ready, probes) = ("app".into(), Some(since), true, vec![probe(settings)]);
+    let containers = vec![Container { name, running_since, ready, started: true, restarts, last_end: None }];
+    let (name, workload, node, terminating, created) = ("web".into(), WEB, None, false, since);
+    Fact::Pod(Box::new(Pod { uid, name, workload, node, probes, containers, terminating, created, ready }))
 }

@@ -7,7 +7,7 @@ use super::drive;
 use super::rival::{self, Rival};
 use crate::engine::Rules;
 use crate::probe::Settings;
-use crate::sim::{Family, Fleet, Losses, MONDAY, Pause, Setup, World};
+use crate::sim::{Family, Fleet, Losses, MONDAY, Pause, Setup, World, carrying_cost};
 use crate::units::Span;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -133,46 +133,51 @@ fn hindsight_grid() -> Vec<Settings> {
 }
 
 /// Plays the match. Rows come by player, then by family, as asked; `played` is called after each run with how many are
-/// done and how many there are.
+/// done and how many there are, the search in hindsight of a family being one.
 pub fn play(game: &Match, played: &(dyn Fn(usize, usize) + Sync)) -> Vec<Row> {
     let seeds: Vec<u64> = (game.seeds.0..=game.seeds.1).collect();
-    let mut rows = Vec::new();
-    let mut jobs = Vec::new();
+    let (mut table, mut jobs) = (Vec::new(), Vec::new());
     for player in &game.players {
         for &family in &game.families {
-            let tries = match player {
-                Player::Hindsight => hindsight_grid().into_iter().map(Player::Fixed).collect(),
-                other => vec![other.clone()],
-            };
-            for tried in tries {
-                for &seed in &seeds {
-                    jobs.push((rows.len(), tried.clone(), family, seed));
-                }
-                rows.push((player, tried, family));
-            }
+            let each = if *player == Player::Hindsight { seeds.len() } else { 1 };
+            jobs.extend(seeds.chunks(each).map(|seeds| (table.len(), player, family, seeds)));
+            table.push(Row { policy: player.name(), family, scores: Vec::new(), chosen: None });
         }
     }
-    let scores =
-        in_parallel(&jobs, game.threads, played, |(_, player, family, seed)| run(player, *family, *seed, game));
-    let mut table: Vec<Row> = Vec::new();
-    let mut each = jobs.iter().zip(scores).peekable();
-    for (number, (player, tried, family)) in rows.into_iter().enumerate() {
-        let mut scores = Vec::new();
-        while let Some((_, score)) = each.next_if(|((row, ..), _)| *row == number) {
-            scores.push(score);
-        }
-        let chosen = match (player, &tried) {
-            (Player::Hindsight, Player::Fixed(s)) => Some(*s),
-            _ => None,
-        };
-        let row = Row { policy: player.name(), family, scores, chosen };
-        match table.last_mut().filter(|last| chosen.is_some() && last.family == family && last.policy == row.policy) {
-            Some(best) if mean(&row.scores, |s| s.loss) < mean(&best.scores, |s| s.loss) => *best = row,
-            Some(_) => {}
-            None => table.push(row),
-        }
+    let outcomes = in_parallel(&jobs, game.threads, played, |(_, player, family, seeds)| match player {
+        Player::Hindsight => hindsight(*family, seeds, game),
+        _ => (None, seeds.iter().map(|seed| run(player, *family, *seed, game)).collect()),
+    });
+    for ((row, ..), (chosen, scores)) in jobs.iter().zip(outcomes) {
+        table[*row].chosen = chosen;
+        table[*row].scores.extend(scores);
     }
     table
+}
+
+/// The fixed numbers of least mean loss over these seeds. The carrying cost of numbers bounds their loss from below, so
+/// that most need not be played to the end.
+fn hindsight(family: Family, seeds: &[u64], game: &Match) -> (Option<Settings>, Vec<Score>) {
+    let handler = family.nature().handler;
+    let mut grid: Vec<(f64, Settings)> = hindsight_grid().into_iter().map(|s| (carrying_cost(s, handler), s)).collect();
+    grid.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut least, mut best) = (f64::INFINITY, (None, Vec::new()));
+    for (carrying, settings) in grid {
+        // The least that the mean can still become.
+        let (mut sum, mut scores) = (carrying * seeds.len() as f64, Vec::new());
+        for seed in seeds {
+            if sum >= least {
+                break;
+            }
+            let score = run(&Player::Fixed(settings), family, *seed, game);
+            sum += score.loss - carrying;
+            scores.push(score);
+        }
+        if sum < least {
+            (least, best) = (sum, (Some(settings), scores));
+        }
+    }
+    best
 }
 
 /// The mean of something over scores; 0 of none.
@@ -233,7 +238,7 @@ fn run(player: &Player, family: Family, seed: u64, game: &Match) -> Score {
             rival::play(*rival, &mut world, end);
             score(&world, days)
         }
-        // Played as many fixed settings.
+        // Searched over all seeds at once.
         Player::Hindsight => Score::default(),
     }
 }
@@ -278,6 +283,25 @@ mod tests {
             threads,
         };
         assert_eq!(play(&game(1), &|_, _| {}), play(&game(3), &|_, _| {}));
+    }
+
+    #[test]
+    fn hindsight_finds_what_playing_everything_to_the_end_finds() {
+        let game = Match {
+            families: vec![Family::Noisy],
+            players: vec![Player::Hindsight],
+            seeds: (1, 2),
+            days: 7,
+            losses: Losses::default(),
+            threads: 1,
+        };
+        let everything = Match { players: hindsight_grid().into_iter().map(Player::Fixed).collect(), ..game.clone() };
+        let rows = play(&everything, &|_, _| {});
+        let least = rows.iter().map(|r| mean(&r.scores, |s| s.loss)).fold(f64::INFINITY, f64::min);
+        let found = play(&game, &|_, _| {});
+        assert!((mean(&found[0].scores, |s| s.loss) - least).abs() < 1e-6 * least);
+        let chosen = rows.iter().find(|r| Some(&r.policy) == found[0].chosen.map(|s| s.to_string()).as_ref()).unwrap();
+        assert_eq!(chosen.scores, found[0].scores);
     }
 
     #[test]
