@@ -23,6 +23,7 @@ pub mod observation;
 // The core: pure and synchronous.
 pub mod evidence;
 pub mod model;
+pub mod forecast;
 pub mod decide;
 pub mod verify;
 pub mod plan;

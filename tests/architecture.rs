@@ -33,12 +33,14 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
     ("observation", Word, &[]),
     ("evidence", Core, &[]),
     ("model", Core, &["evidence"]),
+    // A forecast serves the warning: whoever chooses numbers does not see it.
+    ("forecast", Core, &["evidence"]),
     ("decide", Core, &["evidence", "model"]),
     // Not model, not decide: the judge is not the one who chose.
     ("verify", Core, &["evidence"]),
     // A revert is a wish like any other.
     ("plan", Core, &["decide", "verify"]),
-    ("engine", Core, &["evidence", "model", "decide", "verify", "plan"]),
+    ("engine", Core, &["evidence", "model", "forecast", "decide", "verify", "plan"]),
     // Not model: a simulator that shares our assumptions proves nothing. Both share `probe`, the contract.
     ("sim", Core, &[]),
     // The trace format: bytes in, rows out; who opens the file is the edge.

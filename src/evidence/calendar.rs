@@ -212,6 +212,7 @@ mod tests {
             company: Company::Alone,
             relapsed: false,
             lived: None,
+            load: Default::default(),
             weight: 0.06,
         }
     }

@@ -5,8 +5,12 @@
 //! bounds of `evidence` before anything is allocated, floats must be numbers, and what follows the end is an error: a
 //! hostile ConfigMap costs its own length and no more.
 
+mod hours;
+
 use super::calendar::{Bin, Ring};
+use super::load::{Load, LoadThen};
 use super::restart::{Cause, Company, Failing, RESTARTS, RestartRecord};
+use super::season::Season;
 use super::seen::{Older, Regime, Seen};
 use super::start::{STARTS, Start};
 use super::table::{CLUSTERS, Cluster, EXTENTS, Epoch, Extent, Table};
@@ -17,7 +21,7 @@ use crate::workload::ProbeId;
 use thiserror::Error;
 
 const MAGIC: &[u8; 3] = b"PTE";
-/// Version 2 knows which restarts cured nothing, how pods begin, and where replicas ail. Every earlier one is still read;
+/// Version 2 knows which restarts cured nothing, how pods begin, where replicas ail, and the levels of the hours. Every earlier one is still read;
 /// tests hold bytes of each.
 const VERSION: u8 = 2;
 /// Kubernetes' own bound on names.
@@ -75,6 +79,7 @@ impl Evidence {
         w.list(&self.restarts, Writer::restart);
         w.ring(&self.calendar.hours);
         w.time(self.calendar.until);
+        w.load(&self.load);
         w.0
     }
 
@@ -107,6 +112,7 @@ impl Evidence {
         e.calendar.hours = r.ring()?;
         e.calendar.restored = true;
         e.calendar.until = r.time()?;
+        e.load = r.since(2, Load::default(), Reader::load)?;
         if r.at == bytes.len() { Ok(e) } else { Err(r.damaged("the end")) }
     }
 }
@@ -211,6 +217,7 @@ impl Writer {
             slow_together,
             ailing,
             merged,
+            season,
             // Begun anew.
             shadow: _,
         } = s;
@@ -252,6 +259,7 @@ impl Writer {
         self.time(*slow_together);
         self.option(ailing.0.as_ref(), Writer::name);
         self.number(u64::from(ailing.1));
+        self.season(season);
     }
 
     fn restart(&mut self, r: &RestartRecord) {
@@ -268,6 +276,7 @@ impl Writer {
             company,
             relapsed,
             lived,
+            load,
             weight,
         } = r;
         self.signed(at.nanos());
@@ -280,6 +289,7 @@ impl Writer {
         self.double(*weight);
         self.option(*settings, Writer::settings);
         self.option(*lived, |w, l| w.signed(l.nanos()));
+        [load.node, load.pod].into_iter().for_each(|l| self.option(l, Writer::float));
     }
 
     fn ring(&mut self, ring: &Ring) {
@@ -480,6 +490,7 @@ impl Reader<'_> {
         }
         s.slow_together = self.since(2, None, Reader::time)?;
         s.ailing = self.since(2, (None, 0), |r| Ok((r.option(Reader::name)?, r.small()?)))?;
+        s.season = self.since(2, Season::default(), Reader::season)?;
         Ok(s)
     }
 
@@ -494,6 +505,9 @@ impl Reader<'_> {
         let (confidence, weight) = (self.double()?, self.double()?);
         let settings = self.option(Reader::settings)?;
         let lived = self.option(|r| Ok(Span::from_nanos(r.signed()?)))?;
+        let load = self.since(2, LoadThen::default(), |r| {
+            Ok(LoadThen { node: r.option(Reader::finite)?, pod: r.option(Reader::finite)? })
+        })?;
         Ok(RestartRecord {
             at,
             pod,
@@ -507,6 +521,7 @@ impl Reader<'_> {
             company,
             relapsed,
             lived,
+            load,
             weight: weight.min(1.0),
         })
     }

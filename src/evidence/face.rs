@@ -219,6 +219,9 @@ impl Evidence {
             let epoch = if present { &mut seen.this } else { &mut seen.past };
             epoch.credit(said.credit, settings.timeout(), settings.period());
         }
+        if said.checks.all > 0 {
+            seen.season.add(at, settings.timeout(), &said.latencies, &said.checks.above, said.timeouts);
+        }
         if let Some(shadow) = &mut seen.shadow {
             shadow.kubelet(at, &said.checks, settings.timeout());
         }
@@ -356,22 +359,35 @@ impl Evidence {
     }
 
     /// A pod's usage. Kept as coverage only: no number follows from load alone.
-    pub fn pod_usage(&mut self, at: Timestamp, _pod: Uid, _usage: &Usage) {
+    pub fn pod_usage(&mut self, at: Timestamp, pod: Uid, usage: &Usage) {
         self.tick(at);
+        let Ok(i) = self.pods.binary_search_by_key(&pod, |p| p.uid) else { return };
+        // The same window may be told twice.
+        let before = self.pods[i].cores.map(|(until, _)| until);
+        if before < Some(usage.until) {
+            self.load.pod(usage.until, before, usage.cores);
+            self.pods[i].cores = Some((usage.until, usage.cores as f32));
+        }
     }
 
     /// A node's usage against what it has; unknown allocatable cores say nothing.
     pub fn node_usage(&mut self, at: Timestamp, node: &Name, usage: &Usage, allocatable_cores: Option<f64>) {
         self.tick(at);
         let Some(cores) = allocatable_cores.filter(|c| *c > 0.0) else { return };
-        let full = usage.cores / cores > FULL;
+        let load = usage.cores / cores;
+        let full = load > FULL;
+        let ours = self.pods.iter().any(|p| p.node.as_ref() == Some(node));
         let known = self.nodes.iter().position(|n| n.name == *node);
+        if ours {
+            self.load.node(at, known.map(|i| self.nodes[i].at), load);
+        }
         if let Some(n) = known.map(|i| &mut self.nodes[i]) {
             n.at = at;
+            n.load = load as f32;
             n.full_since = if full { n.full_since.or(Some(usage.until)) } else { None };
         } else if self.nodes.len() < MAX_NODES {
             let full_since = full.then_some(usage.until);
-            self.nodes.push(NodeHeat { name: node.clone(), at, full_since });
+            self.nodes.push(NodeHeat { name: node.clone(), at, full_since, load: load as f32 });
         } else {
             self.dropped.strangers = self.dropped.strangers.saturating_add(1);
         }

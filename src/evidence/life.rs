@@ -1,6 +1,7 @@
 //! Containers' lives as statuses, events and counters tell them: what began, what ended it, and in which company.
 
 use super::Evidence;
+use super::load::{self, LoadThen};
 use super::pods::Life;
 use super::restart::{self, COMPANY, Cause, Company, Failing, RELAPSE, RESTARTS, RestartRecord, Signs, distance};
 use super::seen::Seen;
@@ -211,6 +212,13 @@ impl Evidence {
         }
     }
 
+    /// How busy the pod at `index` and its node are.
+    fn load_then(&self, at: Timestamp, index: usize) -> LoadThen {
+        let pod = &self.pods[index];
+        let node = self.nodes.iter().find(|n| pod.node.as_ref() == Some(&n.name));
+        LoadThen { node: load::fresh(node.map(|n| (n.at, n.load)), at), pod: load::fresh(pod.cores, at) }
+    }
+
     fn record(
         &mut self,
         at: Timestamp,
@@ -222,6 +230,7 @@ impl Evidence {
     ) {
         self.calendar.restart(at, cause.by_probe());
         let kind = if cause == Cause::StartupKill { ProbeKind::Startup } else { ProbeKind::Liveness };
+        let load = self.load_then(at, index);
         let pod = &mut self.pods[index];
         let uid = pod.uid;
         let killer = pod.find(container, kind).filter(|_| cause.by_probe());
@@ -240,6 +249,7 @@ impl Evidence {
             company: Company::Alone,
             relapsed: false,
             lived,
+            load,
             weight: 0.0,
         };
         if cause == Cause::LivenessKill

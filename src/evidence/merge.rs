@@ -53,6 +53,7 @@ impl Evidence {
                 self.dropped.strangers = self.dropped.strangers.saturating_add(1);
             }
         }
+        self.load.merge(other.load);
         self.dropped.pods = self.dropped.pods.saturating_add(other.dropped.pods);
         self.dropped.probes = self.dropped.probes.saturating_add(other.dropped.probes);
         self.dropped.strangers = self.dropped.strangers.saturating_add(other.dropped.strangers);
@@ -171,6 +172,7 @@ impl Seen {
         self.slow_together = self.slow_together.max(other.slow_together);
         other.older.into_iter().for_each(|o| self.add_older(o));
         self.starts.merge(other.starts);
+        self.season.merge(other.season);
         self.begun = (self.begun.0 + other.begun.0, self.begun.1 + other.begun.1);
         for (mine, theirs) in self.usual.iter_mut().zip(other.usual) {
             *mine += theirs;

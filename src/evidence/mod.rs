@@ -11,6 +11,9 @@
 //!
 //! What several observers saw of one workload becomes one by [`Evidence::merge`], in any order.
 //!
+//! Beside them stand the levels of the last weeks' hours (`season`) and the load that was seen (`load`), which explain and
+//! warn and move no number.
+//!
 //! Bounds: [`MAX_PROBES`] probes, [`MAX_PODS`] pods, [`RESTARTS`] restarts, [`EXTENTS`] intervals and [`CLUSTERS`]
 //! cluster sizes an edge and epoch; what does not fit is counted in [`Dropped`]. Read `watch` next.
 
@@ -18,10 +21,12 @@ mod calendar;
 mod checkpoint;
 mod face;
 mod life;
+mod load;
 mod merge;
 mod pods;
 mod restart;
 mod run;
+mod season;
 mod seen;
 mod shadow;
 mod start;
@@ -30,8 +35,10 @@ mod watch;
 
 pub use calendar::Tally;
 pub use checkpoint::DecodeError;
+pub use load::{Covered, LOAD_BINS, Load, LoadThen, NODE_EDGES, POD_EDGES};
 pub use pods::Coverage;
 pub use restart::{COMPANY, Cause, Company, Failing, RELAPSE, RESTARTS, RestartRecord, SICK_RESTARTS, SICK_WITHIN};
+pub use season::{Basis, EPISODE, Foretold, JUDGED, Judged, Record, Season, WEEK, WEEKS};
 pub use seen::{Older, PRIOR_FALL, PRIOR_RATE, Seen, YEAR_SECONDS};
 pub use shadow::{Agreement, COMPARED_FROM, LONGEST, Long, Shadow};
 pub use start::{STARTS, Start, Starts};
@@ -68,6 +75,8 @@ struct NodeHeat {
     name: Name,
     at: Timestamp,
     full_since: Option<Timestamp>,
+    /// Its load, as share of its cores.
+    load: f32,
 }
 
 /// All that was seen of one workload.
@@ -95,6 +104,7 @@ pub struct Evidence {
     restarts: Vec<RestartRecord>,
     calendar: calendar::Calendar,
     nodes: Vec<NodeHeat>,
+    load: Load,
     dropped: Dropped,
 }
 
@@ -112,6 +122,13 @@ impl Evidence {
     /// All that was seen, probe by probe.
     pub fn probes(&self) -> &[Seen] {
         &self.probes
+    }
+
+    /// Writes down a forecast for a probe; one that is under way stands.
+    pub fn foretell(&mut self, id: &ProbeId, foretold: Foretold) {
+        if let Some(seen) = self.probes.iter_mut().find(|s| s.id == *id) {
+            seen.season.foretell(foretold);
+        }
     }
 
     /// The last restarts, oldest first, at most [`RESTARTS`].
@@ -153,6 +170,11 @@ impl Evidence {
     /// Replicas as declared.
     pub fn replicas(&self) -> u32 {
         self.replicas
+    }
+
+    /// The load that it was seen at.
+    pub fn load(&self) -> &Load {
+        &self.load
     }
 
     /// Since when the fullest of the nodes that its pods run on has been more than 90 % busy; `None` when none is, or

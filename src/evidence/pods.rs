@@ -32,6 +32,8 @@ pub(super) struct PodState {
     /// Counted among those that are there.
     pub(super) counted: bool,
     pub(super) known_since: Timestamp,
+    /// Its usage in cores, and when it was told.
+    pub(super) cores: Option<(Timestamp, f32)>,
     pub(super) probes: Vec<PodProbe>,
     pub(super) lives: Vec<Life>,
 }
@@ -47,6 +49,7 @@ impl PodState {
             ready: pod.ready,
             counted: false,
             known_since: at,
+            cores: None,
             probes: Vec::with_capacity(pod.probes.len()),
             lives: Vec::with_capacity(pod.containers.len()),
         }

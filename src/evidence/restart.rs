@@ -1,5 +1,6 @@
 //! Restarts: what ended a container's life, and in which company.
 
+use super::load::LoadThen;
 use crate::probe::{ProbeKind, Settings};
 use crate::units::{Name, Span, Timestamp, Uid};
 use crate::workload::Ended;
@@ -108,6 +109,8 @@ pub struct RestartRecord {
     pub relapsed: bool,
     /// How long the life was that ended; `None` where unknown.
     pub lived: Option<Span>,
+    /// How busy the node and the pod were then.
+    pub load: LoadThen,
     /// Evidence's own first guess at the probability that it was false, `[0, 1]`: 1 in shared company, 0 for a sick
     /// replica, another cause or a startup kill, one half beside a slow replica, else 0.06. `model` refines it with the
     /// tail.

@@ -1,6 +1,7 @@
 //! What was seen of one probe over all replicas.
 
 use super::restart::{Failing, RestartRecord};
+use super::season::Season;
 use super::shadow::Shadow;
 use super::start::Starts;
 use super::table::{Edge, Epoch, HALF_LIFE, KEPT_OVER_A_ROLLOUT, half_hour};
@@ -83,6 +84,8 @@ pub struct Seen {
     pub(super) slow_together: Option<Timestamp>,
     /// Where the last runs were set aside as those of a sick replica, and how often it was elsewhere than before.
     pub(super) ailing: (Option<Name>, u32),
+    /// The levels of the last weeks' hours.
+    pub(super) season: Season,
     /// Not written down.
     pub(super) shadow: Option<Box<Shadow>>,
     /// Intervals that had to be merged for want of room.
@@ -113,6 +116,7 @@ impl Seen {
             usual: [0.0; LOW + 1],
             slow_together: None,
             ailing: (None, 0),
+            season: Season::default(),
             shadow: None,
             merged: 0,
         }
@@ -201,6 +205,11 @@ impl Seen {
     /// What shadow checks saw; `None` where there were none since the daemon began. It moves no number.
     pub fn shadow(&self) -> Option<&Shadow> {
         self.shadow.as_deref()
+    }
+
+    /// The levels of the last weeks' hours, and what was foretold of them. They move no number.
+    pub fn season(&self) -> &Season {
+        &self.season
     }
 
     /// Start times, of a startup probe.
@@ -400,6 +409,7 @@ impl Seen {
 
     pub(super) fn heap(&self) -> usize {
         self.this.heap()
+            + self.season.heap()
             + self.past.heap()
             + self.older.capacity() * size_of::<Older>()
             + self.starts.recent.capacity() * size_of::<super::start::Start>()

@@ -66,6 +66,8 @@ pub(super) struct Said {
     pub(super) latencies: [u32; LOW + 1],
     /// The checks in it.
     pub(super) checks: Checks,
+    /// Those that ran into the timeout, as far as anything tells; all that failed where nothing does.
+    pub(super) timeouts: u32,
     /// Counters went back, so this window is unknown.
     pub(super) reset: bool,
     /// Something exceeded, failed or ended.
@@ -222,13 +224,16 @@ impl PodProbe {
 
     fn loud(&mut self, at: Timestamp, from: Timestamp, checks: u32, failed: u32, above: [u32; 4], credit: f64) -> Said {
         let mut said = Said { credit, loud: true, ..Said::default() };
+        let class = self.run_failing(at);
         if let Some(gave_up) = self.gave_up(from, failed) {
             // The failures in it led to a restart that is recorded as such; perhaps only now it is seen that they did.
             said.gave_up = gave_up;
+            said.timeouts = if class.slow() { failed } else { 0 };
             self.forget_runs();
             return said;
         }
         let (slow, fast, told) = self.split(at, failed);
+        said.timeouts = slow;
         self.failed_in_a_row = if failed == checks { self.failed_in_a_row.saturating_add(failed) } else { failed };
         let visible = Edge::visible(self.settings.timeout());
         for edge in Edge::ALL {
