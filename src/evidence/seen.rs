@@ -462,4 +462,14 @@ mod tests {
         assert_eq!(surprise(2.0, 60.0 * day, 2.0, 5.0 * day, Edge::One), None);
         assert!((gamma_lr(2.0, 0.2062) - 0.0186).abs() < 5e-5);
     }
+
+    #[test]
+    fn the_chance_of_so_many_clusters_is_scipy_s() {
+        let all: serde_json::Value = serde_json::from_str(include_str!("../../tests/data/scipy.json")).unwrap();
+        for row in all["poisson_tail"].as_array().unwrap() {
+            let [past, past_days, n, days, wanted] = [0, 1, 2, 3, 4].map(|i| row[i].as_f64().unwrap());
+            let found = surprise(past, past_days * 86_400.0, n, days * 86_400.0, Edge::One).unwrap();
+            assert!((found - wanted).abs() < 1e-9 * wanted + 1e-15, "{row}: {found}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use statrs::function::erf::erfc;
 
 /// One-sided tolerance factors of the normal distribution, 99 % of the population with 95 % confidence, for n = 5 … 64:
 /// `nct.ppf(0.95, n−1, z·√n)/√n` with `z = norm.ppf(0.99)`, SciPy 1.16.
-const FACTORS: [f64; 60] = [
+pub(super) const FACTORS: [f64; 60] = [
     5.7411, 5.0620, 4.6417, 4.3539, 4.1430, 3.9811, 3.8523, 3.7471, 3.6592, 3.5845, 3.5201, 3.4639, 3.4144, 3.3703,
     3.3308, 3.2952, 3.2628, 3.2332, 3.2061, 3.1811, 3.1580, 3.1365, 3.1165, 3.0978, 3.0803, 3.0639, 3.0484, 3.0338,
     3.0201, 3.0070, 2.9946, 2.9828, 2.9716, 2.9609, 2.9507, 2.9409, 2.9316, 2.9227, 2.9141, 2.9058, 2.8979, 2.8903,
@@ -88,7 +88,7 @@ fn moments(items: impl Iterator<Item = (f64, f64)>, n: f64) -> (f64, f64) {
 }
 
 /// The standard normal's density over what is above: `φ(z)/(1 − Φ(z))`.
-fn hazard(z: f64) -> f64 {
+pub(super) fn hazard(z: f64) -> f64 {
     let above = 0.5 * erfc(z / std::f64::consts::SQRT_2);
     let density = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
     if above > 1e-300 { density / above } else { z }

@@ -2,6 +2,47 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use serde_json::Value;
+
+/// SciPy's values, worked out by `tests/data/scipy-values.py`.
+fn scipy() -> Value {
+    serde_json::from_str(include_str!("../../tests/data/scipy.json")).unwrap()
+}
+
+fn pairs(table: &Value) -> Vec<(f64, f64)> {
+    let pair = |row: &Value| (row[0].as_f64().unwrap(), row[1].as_f64().unwrap());
+    table.as_array().unwrap().iter().map(pair).collect()
+}
+
+/// All digits that SciPy gives, where the tests below hold the worked examples' four.
+#[track_caller]
+fn as_scipy(tail: &Tail, table: &str) {
+    let wanted = &scipy()[table];
+    let near = |found: f64, wanted: f64| assert!((found - wanted).abs() < 1e-7 * wanted, "{table}: {found}, {wanted}");
+    near(tail.alpha(), wanted["alpha"].as_f64().unwrap());
+    pairs(&wanted["survival"]).into_iter().for_each(|(y, s)| near(tail.survival(y), s));
+    if tail.exposure() > 0.0 {
+        near(tail.rate(), wanted["rate"].as_f64().unwrap());
+        pairs(&wanted["false_restarts"]).into_iter().for_each(|(y, r)| near(tail.rate() * tail.survival(y), r));
+    }
+}
+
+#[test]
+fn tolerance_factors_are_the_quantiles_of_the_noncentral_t() {
+    let factors = pairs(&scipy()["tolerance_factors"]);
+    assert_eq!(factors.len(), start::FACTORS.len());
+    for ((n, wanted), found) in factors.into_iter().zip(start::FACTORS) {
+        assert!((found - wanted).abs() < 5.1e-5, "{n} starts: {found}, {wanted}");
+    }
+}
+
+#[test]
+fn the_hazard_of_a_start_that_was_cut_off_is_the_normal_distribution_s() {
+    for (z, wanted) in pairs(&scipy()["hazard"]) {
+        let found = start::hazard(z);
+        assert!((found - wanted).abs() < 1e-9 * wanted, "{z}: {found}, {wanted}");
+    }
+}
 
 fn starts(whole: &[f32], cut: &[f32]) -> crate::evidence::Starts {
     let mut all = crate::evidence::Starts::default();
@@ -23,6 +64,7 @@ fn nothing(edge: Edge, exposure: f64) -> Tail {
 #[test]
 fn the_prior_alone_has_mean_three_and_the_survival_of_the_table() {
     let t = nothing(Edge::One, 0.0);
+    as_scipy(&t, "prior");
     near(t.alpha(), 3.0);
     for (y, s) in [(2.0, 0.141181), (5.0, 0.014730), (10.0, 0.002979), (24.0, 0.000357)] {
         assert!((t.survival(y) - s).abs() < 5.1e-7, "{y}: {}", t.survival(y));
@@ -32,6 +74,7 @@ fn the_prior_alone_has_mean_three_and_the_survival_of_the_table() {
 #[test]
 fn a_week_without_a_slow_check_leaves_little_to_fear() {
     let t = nothing(Edge::One, 35.0 / 365.0);
+    as_scipy(&t, "quiet_week");
     assert!((t.rate() - 5.1252).abs() < 5e-5);
     for (a, r) in [(10.0, 0.0153), (14.0, 0.0070), (20.0, 0.0029), (24.0, 0.0018)] {
         assert!((t.rate() * t.survival(a) - r).abs() < 5.1e-5, "{a}: {}", t.rate() * t.survival(a));
@@ -47,6 +90,7 @@ fn counts_in_buckets_become_the_rates_of_the_worked_example() {
     let data = Data { edge: Edge::One, tables: [Some((&table, 1.0)), None], killed: &[], exposure: 35.0 / 365.0 };
     let (t, _) = fit(&data, |u| PRIOR_RATE * u.powf(-PRIOR_FALL), &GRID_OF_ALPHA.ln_prior);
     assert_eq!((t.start(), t.count(), t.clusters()), (2.5, 9.0, 5.0));
+    as_scipy(&t, "busy_week");
     assert!((t.rate() - 96.6056).abs() < 5.1e-5, "{}", t.rate());
     near(t.alpha(), 3.0432);
     assert!((t.survival(10.0) - 0.017929).abs() < 5.1e-7, "{}", t.survival(10.0));
@@ -87,4 +131,50 @@ fn a_start_that_was_cut_off_counts_as_longer_than_its_age() {
     let whole = starts(&[&seen[..], &[26.0]].concat(), &[]);
     let cut = starts(&seen, &[26.0]);
     assert!(start_budget(&cut).unwrap().seconds > start_budget(&whole).unwrap().seconds);
+}
+
+#[test]
+fn decay_of_counts_and_exposure_by_one_factor_leaves_their_ratio() {
+    let fitted = |factor: f32| {
+        let table = crate::evidence::Table::of(
+            &[(1.0, 2.5, 4000.0 * factor), (2.5, 5.0, 800.0 * factor), (5.0, 10.0, 100.0 * factor)],
+            &[(1.0, 900.0 * factor), (2.5, 400.0 * factor), (5.0, 2.0 * factor)],
+        );
+        let exposure = 50.0 * f64::from(factor);
+        let data = Data { edge: Edge::One, tables: [Some((&table, 1.0)), None], killed: &[], exposure };
+        fit(&data, |u| PRIOR_RATE * u.powf(-PRIOR_FALL), &GRID_OF_ALPHA.ln_prior).0
+    };
+    let (whole, half) = (fitted(1.0), fitted(0.5));
+    assert_eq!(whole.count() / whole.exposure(), half.count() / half.exposure());
+    // Much evidence outweighs the prior, whose part alone is not halved.
+    assert!((whole.rate() / half.rate() - 1.0).abs() < 0.005, "{} {}", whole.rate(), half.rate());
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_rate_falls_with_exposure_at_fixed_counts_and_one_more_slow_extent_never_lowers_it(
+        counts in proptest::collection::vec((0usize..6, 1u8..40), 0..8), more in 0usize..6, exposure in 0.001f64..3.0,
+    ) {
+        const EXTENTS: [(f32, f32); 6] = [(1.0, 2.5), (1.0, 11.0), (2.5, 5.0), (5.0, 10.0), (10.0, 21.0), (21.0, 31.0)];
+        let fitted = |counts: &[(usize, u8)], exposure: f64| {
+            let all = |at: &(usize, u8)| (EXTENTS[at.0].0, EXTENTS[at.0].1, f32::from(at.1));
+            let extents: Vec<_> = counts.iter().map(all).collect();
+            // Each half-hour holds three of them.
+            let clusters: Vec<_> = extents.iter().map(|(lo, _, n)| (*lo, (n / 3.0).ceil())).collect();
+            let table = crate::evidence::Table::of(&extents, &clusters);
+            let data = Data { edge: Edge::One, tables: [Some((&table, 1.0)), None], killed: &[], exposure };
+            fit(&data, |u| PRIOR_RATE * u.powf(-PRIOR_FALL), &GRID_OF_ALPHA.ln_prior).0
+        };
+        let at = |t: &Tail, y: f64| t.rate() * t.survival(y);
+        let (less, longer) = (fitted(&counts, exposure), fitted(&counts, exposure * 1.5));
+        for y in [1.0, 4.0, 10.0, 14.0, 20.0, 24.0, 40.0] {
+            proptest::prop_assert!(at(&longer, y) < at(&less, y), "{y}");
+        }
+        let with = fitted(&[&counts[..], &[(more, 3)]].concat(), exposure);
+        if with.start() == less.start() {
+            for y in [1.0, 2.5, 5.0, 10.0, 21.0].into_iter().filter(|y| *y <= f64::from(EXTENTS[more].0)) {
+                proptest::prop_assert!(at(&with, y) >= at(&less, y) * (1.0 - 1e-9), "{y}: {} {}", at(&with, y), at(&less, y));
+            }
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::memory::InFlight;
 use crate::policy::{Mode, Permission};
 use crate::units::{Span, Timestamp};
 use crate::workload::Workload;
+use statrs::function::beta::beta_reg;
 
 /// How long to watch and wait. Ordinary configuration: tests set minutes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,15 +204,9 @@ fn more_restarts(c: &Comparison, done: bool) -> bool {
     upper_binomial(n, n + c.before.probe_restarts, share) < 0.01
 }
 
-/// P(X ≥ k) for X binomial with `n` trials of chance `p`.
+/// P(X ≥ k) for X binomial with `n` trials of chance `p`, `0 < k ≤ n`.
 fn upper_binomial(k: u32, n: u32, p: f64) -> f64 {
-    let mut term = (1.0 - p).powi(i32::try_from(n).unwrap_or(i32::MAX));
-    let mut below = 0.0;
-    for i in 0..k {
-        below += term;
-        term *= f64::from(n - i) / f64::from(i + 1) * p / (1.0 - p);
-    }
-    (1.0 - below).max(0.0)
+    beta_reg(f64::from(k), f64::from(n - k + 1), p)
 }
 
 /// Whether the pods were unready for longer: half more than their share before, and besides by at least half a percent of
@@ -226,3 +221,27 @@ fn longer_unready(c: &Comparison, elapsed: Span, watch_for: Span) -> bool {
 
 /// Less than this is the tail of the pods' own start, or one slow check: no trend.
 const UNREADY_AT_LEAST: Span = Span::from_seconds(30);
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn the_chance_of_so_many_restarts_is_scipy_s() {
+        let all: serde_json::Value = serde_json::from_str(include_str!("../../tests/data/scipy.json")).unwrap();
+        let rows = |table: &str| all[table].as_array().unwrap().clone();
+        for row in rows("binomial_tail") {
+            let [k, n] = [0, 1].map(|i| u32::try_from(row[i].as_u64().unwrap()).unwrap());
+            let (p, wanted) = (row[2].as_f64().unwrap(), row[3].as_f64().unwrap());
+            let found = upper_binomial(k, n, p);
+            assert!((found - wanted).abs() < 1e-9 * wanted.max(1e-6), "{row}: {found}");
+        }
+        // Policy, worked example 4: with this chance k or fewer are met in one case of twenty.
+        for row in rows("clopper_pearson") {
+            let [k, n] = [0, 1].map(|i| u32::try_from(row[i].as_u64().unwrap()).unwrap());
+            let found = upper_binomial(k + 1, n, row[2].as_f64().unwrap());
+            assert!((found - 0.95).abs() < 1e-9, "{row}: {found}");
+        }
+    }
+}
