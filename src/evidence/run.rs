@@ -190,4 +190,76 @@ mod tests {
         assert_eq!(failed(4, 2).recovered(Edge::One, ProbeKind::Liveness, s), Some((11.0, 21.0)));
         assert_eq!(failed(3, 3).recovered(Edge::One, ProbeKind::Readiness, s), Some((21.0, 31.0)));
     }
+
+    /// The runs that were: of each its first check, its length, and the check that ended it.
+    fn true_runs(over: &[bool]) -> Vec<(usize, usize)> {
+        let mut runs = Vec::new();
+        let mut begin = None;
+        for (i, slow) in over.iter().chain([&false]).enumerate() {
+            match (slow, begin) {
+                (true, None) => begin = Some(i),
+                (false, Some(b)) => runs.push((b, i - std::mem::take(&mut begin).unwrap_or(b))),
+                _ => {}
+            }
+        }
+        runs
+    }
+
+    #[test]
+    fn runs_of_at_least_k_are_the_windows_of_k_failures_less_those_of_one_more() {
+        // Policy, worked example 3.
+        let windows = |over: &[bool], k: usize| over.windows(k).filter(|w| w.iter().all(|f| *f)).count();
+        let of = |text: &str| text.split(' ').map(|f| f == "1").collect::<Vec<_>>();
+        let f = of("0 1 1 1 0 0 1 0 1 1 0 0");
+        assert_eq!([1, 2, 3, 4].map(|k| windows(&f, k)), [6, 3, 1, 0]);
+        let at_least = |over: &[bool], k: usize| true_runs(over).iter().filter(|(_, n)| *n >= k).count();
+        assert_eq!([1, 2, 3].map(|k| at_least(&f, k)), [3, 2, 1]);
+        proptest::proptest!(|(over in proptest::collection::vec(proptest::bool::weighted(0.6), 0..60), k in 1usize..8)| {
+            proptest::prop_assert_eq!(at_least(&over, k), windows(&over, k) - windows(&over, k + 1));
+            // One scrape a check: every run comes out with its length, both ways.
+            let mut run = Run::NONE;
+            let checks = over.iter().chain([&false]).filter_map(|slow| run.push(w(1, u32::from(*slow))));
+            let told: Vec<usize> = checks.map(|r| { assert_eq!(r.most, r.surely()); r.most as usize }).collect();
+            let lengths: Vec<usize> = true_runs(&over).iter().map(|(_, n)| *n).collect();
+            proptest::prop_assert_eq!(told, lengths);
+        });
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn however_checks_fall_into_windows_no_run_is_longer_than_told_nor_shorter_than_sure(
+            mut over in proptest::collection::vec(proptest::bool::weighted(0.5), 1..60),
+            sizes in proptest::collection::vec(0usize..5, 60..61),
+        ) {
+            over.push(false);
+            let (mut run, mut told, mut at) = (Run::NONE, Vec::new(), 0);
+            let mut window_of = Vec::new();
+            for (i, size) in sizes.into_iter().chain([1; 62]).enumerate() {
+                let checks = &over[at..(at + size).min(over.len())];
+                window_of.extend(checks.iter().map(|_| i));
+                at += checks.len();
+                let n = |all: &mut dyn Iterator<Item = &bool>| u32::try_from(all.filter(|s| **s).count()).unwrap();
+                let slow = n(&mut checks.iter());
+                if let Some(ended) = run.push(w(u32::try_from(checks.len()).unwrap(), slow)) {
+                    told.push((i, ended));
+                }
+            }
+            // The last word is a window without a slow check.
+            told.extend(run.push(w(1, 0)).map(|ended| (usize::MAX, ended)));
+            let runs = true_runs(&over);
+            for &(begin, length) in &runs {
+                let (from, ends) = (window_of[begin], window_of[begin + length]);
+                let last = told.iter().map(|(i, _)| *i).find(|i| *i >= ends).unwrap_or(usize::MAX);
+                let most = told.iter().filter(|(i, _)| (from..=last).contains(i)).map(|(_, r)| r.most as usize).max();
+                proptest::prop_assert!(most >= Some(length), "{over:?}: {length} checks in a row, told {most:?}");
+            }
+            let mut before = 0;
+            for (i, ended) in told {
+                let met = |&&(b, n): &&(usize, usize)| window_of[b] <= i && window_of[b + n - 1] >= before;
+                let longest = runs.iter().filter(met).map(|(_, n)| *n).max();
+                proptest::prop_assert!(Some(ended.surely() as usize) <= longest, "{over:?}: {ended:?} of {longest:?}");
+                before = i;
+            }
+        }
+    }
 }

@@ -45,6 +45,10 @@ pub struct Stage {
     pub unsaid: bool,
     /// How long a container that was killed starts again, in seconds.
     pub starts: i64,
+    /// In which order replicas are named and heard; empty: as they are numbered.
+    pub order: Vec<usize>,
+    /// Whether each page is read again a second later, before another check has ended.
+    pub again: bool,
     next: u128,
 }
 
@@ -56,11 +60,20 @@ pub fn node(i: usize) -> Name {
 impl Stage {
     /// The pods of a workload, all started and ready, on a Monday at midnight.
     pub fn of(workload: Workload) -> Self {
-        Stage::numbered(workload, 1)
+        Stage::new(workload, 1, Vec::new())
     }
 
     /// The same, its pods numbered from `next` on.
     pub fn numbered(workload: Workload, next: u128) -> Self {
+        Stage::new(workload, next, Vec::new())
+    }
+
+    /// The same, its replicas named and heard in another order.
+    pub fn ordered(workload: Workload, order: Vec<usize>) -> Self {
+        Stage::new(workload, 1, order)
+    }
+
+    fn new(workload: Workload, next: u128, order: Vec<usize>) -> Self {
         let now = Timestamp::from_seconds(4 * 86_400);
         let mut stage = Stage {
             evidence: Evidence::new(),
@@ -70,6 +83,8 @@ impl Stage {
             events: true,
             unsaid: false,
             starts: 0,
+            order,
+            again: false,
             next,
             workload,
         };
@@ -79,14 +94,23 @@ impl Stage {
     }
 
     fn renew(&mut self) {
-        for _ in 0..self.workload.replicas {
-            let uid = Uid::from_bits(self.next << 64);
+        let first = self.next;
+        for i in 0..self.workload.replicas as usize {
+            let place = self.order.get(i).copied().unwrap_or(i);
+            let uid = Uid::from_bits((first + place as u128) << 64);
             self.next += 1;
             let since = self.now;
             let counters = Counters::default();
             self.replicas.push(Replica { uid, counters, failed: 0, restarts: 0, since, starting: 0, last_end: None });
-            self.tell(self.replicas.len() - 1);
         }
+        self.heard().into_iter().for_each(|i| self.tell(i));
+    }
+
+    /// The replicas in the order of their names.
+    fn heard(&self) -> Vec<usize> {
+        let mut all: Vec<usize> = (0..self.replicas.len()).collect();
+        all.sort_by_key(|i| self.replicas[*i].uid);
+        all
     }
 
     /// Tells of a replica as it is.
@@ -119,19 +143,20 @@ impl Stage {
     /// Plays on; `answer(replica, seconds since the call)` says what each check gets.
     pub fn play(&mut self, span: Span, answer: impl Fn(usize, i64) -> Answer) {
         let settings = self.workload.probe(&liveness()).unwrap().settings;
-        let begin = self.now;
+        let (begin, heard) = (self.now, self.heard());
         for second in 1..=span.floor_seconds() {
             self.now = begin + Span::from_seconds(second);
-            for i in 0..self.replicas.len() {
+            for &i in &heard {
                 let up = self.replicas[i].since + Span::from_seconds(self.replicas[i].starting);
                 if self.replicas[i].starting > 0 && self.now >= up {
                     self.replicas[i].starting = 0;
                     self.tell(i);
                 }
-                if self.replicas[i].starting == 0 && (second + 2 * i as i64) % i64::from(settings.period()) == 0 {
+                let asked = (second + 2 * i as i64) % i64::from(settings.period()) == 0;
+                if self.replicas[i].starting == 0 && asked {
                     self.check(i, answer(i, second));
                 }
-                if second % 15 == 0 {
+                if second % 15 == 0 || self.again && second > 15 && second % 15 == 1 && !asked {
                     let r = &self.replicas[i];
                     let sample = Sample { pod: r.uid, probe: liveness(), counters: r.counters };
                     self.evidence.sample(self.now, &sample);
