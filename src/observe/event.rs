@@ -17,7 +17,7 @@ use std::collections::HashMap;
 const COMBINED: &str = "(combined from similar events): ";
 
 /// Most Events that are followed in one namespace. They live for an hour and a pod has at most about forty in that time.
-const MOST_EVENTS: usize = 20_000;
+pub const MOST_EVENTS: usize = 20_000;
 
 /// What one Event says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,15 +29,15 @@ struct Said {
     class: Option<FailureClass>,
 }
 
-/// The counts of a namespace's Events of one reason. Survives a relist; begins with what is there as already known,
-/// because nobody can tell when in the last hour it happened.
+/// The counts of a namespace's Events of one reason, of at most [`MOST_EVENTS`]. Survives a relist; begins with what is
+/// there as already known, because nobody can tell when in the last hour it happened.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub struct Counts {
     counts: HashMap<Uid, Count>,
     /// The first list has been read.
     settled: bool,
     /// Events that were not followed because there are too many.
-    pub(super) dropped: u64,
+    pub dropped: u64,
 }
 
 #[derive(Debug, Default)]
@@ -48,25 +48,25 @@ struct Count {
 
 impl Counts {
     /// A list begins.
-    pub(super) fn begin(&mut self) {
+    pub fn begin(&mut self) {
         self.counts.values_mut().for_each(|c| c.seen = false);
     }
 
     /// The list is over: what it did not hold has expired.
-    pub(super) fn done(&mut self) {
+    pub fn done(&mut self) {
         self.counts.retain(|_, c| c.seen);
         self.settled = true;
     }
 
     /// An Event is gone.
-    pub(super) fn gone(&mut self, event: &Event) {
+    pub fn gone(&mut self, event: &Event) {
         if let Some(uid) = uid(event) {
             self.counts.remove(&uid);
         }
     }
 
     /// An Event as it is now: what happened since it was last seen.
-    pub(super) fn apply(&mut self, event: &Event) -> Vec<Fact> {
+    pub fn apply(&mut self, event: &Event) -> Vec<Fact> {
         let Some(uid) = uid(event) else { return Vec::new() };
         if self.counts.len() >= MOST_EVENTS && !self.counts.contains_key(&uid) {
             self.dropped += 1;

@@ -11,10 +11,10 @@
 //! the usage reader look names up in the same index and send their own facts. All channels push back: when the engine is
 //! slow the watches are read slower, and no fact is dropped. Notices are dropped when nobody takes them, and counted.
 
-mod event;
+pub mod event;
 mod index;
 pub mod page;
-mod quantity;
+pub mod quantity;
 mod scrape;
 mod shadow;
 mod usage;

@@ -3,8 +3,8 @@
 //! Facts: `kubernetes/apimachinery:pkg/api/resource/quantity.go`. (k8s-metrics reads the suffixes that metrics-server
 //! happens to write; allocatable values are written by people and cloud providers.)
 
-/// A quantity in its base unit (cores, bytes); `None` if it is none, or negative.
-pub(super) fn quantity(text: &str) -> Option<f64> {
+/// A quantity in its base unit (cores, bytes), finite; `None` if it is none, negative, or more than a float holds.
+pub fn quantity(text: &str) -> Option<f64> {
     // Divided, not multiplied by a fraction that no float holds exactly.
     const PARTS: [(&str, f64); 3] = [("n", 1e9), ("u", 1e6), ("m", 1e3)];
     const SUFFIXES: [(&str, f64); 12] = [
@@ -28,7 +28,7 @@ pub(super) fn quantity(text: &str) -> Option<f64> {
         (None, None) => (text, 1.0, 1.0),
     };
     let plain = number.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    number.parse::<f64>().ok().filter(|n| plain && n.is_finite()).map(|n| n * times / parts)
+    number.parse::<f64>().ok().filter(|_| plain).map(|n| n * times / parts).filter(|n| n.is_finite())
 }
 
 #[cfg(test)]
@@ -51,6 +51,8 @@ mod tests {
             ("-1", None),
             ("inf", None),
             ("NaN", None),
+            ("1e999", None),
+            ("1e300Ei", None),
             ("1 Gi", None),
         ] {
             assert_eq!(quantity(text), value, "{text}");
