@@ -47,7 +47,8 @@ fn watch(setup: Setup, also: Option<ProbeKind>) -> Explained {
     let view = engine.view(uid).unwrap();
     let explanations = engine.explain(uid, now);
     let workload = engine.workloads().find(|w| w.uid == uid).unwrap();
-    let judgements = judge(engine.evidence(uid).unwrap(), workload, &view.memory, &Prices::default(), now);
+    let prices = Prices { slow_rate: engine.prior(), ..Prices::default() };
+    let judgements = judge(engine.evidence(uid).unwrap(), workload, &view.memory, &prices, now);
     assert_eq!(explanations.iter().map(|e| e.judgement.clone()).collect::<Vec<_>>(), judgements);
     Explained { context: None, view, explanations }
 }

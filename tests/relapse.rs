@@ -158,3 +158,20 @@ fn what_all_workloads_are_like_is_expected_of_one_that_nobody_knows() {
     assert!(of(after_calm, &new) < of(after_slow, &new));
     assert!(of(after_slow, &new) < 0.2 * after_slow, "{}", of(after_slow, &new));
 }
+
+#[test]
+fn what_a_blind_timeout_was_too_short_for_does_not_loosen_the_one_that_took_its_place() {
+    // All are slower than a second for two minutes: at 10/1/3 every replica is killed.
+    let mut s = Stage::of(renumbered(workload("shop", "web"), "10/1/3"));
+    s.starts = 20;
+    s.play(Span::HOUR * 25, well);
+    s.play(Span::MINUTE * 10, |_, t| Answer::After(if t < 120 { 1.8 } else { 0.004 }));
+    assert!(s.evidence.restarts().len() >= 5);
+    s.workload = renumbered(s.workload.clone(), "10/12/2");
+    s.rollout();
+    for _ in 0..3 {
+        s.play(Span::HOUR * 24, |_, t| Answer::After(if t % 7200 < 120 { 1.8 } else { 0.004 }));
+    }
+    let j = s.judge();
+    assert!(j.wanted.stall_tolerance() <= 24, "{} {}", j.wanted, j.message);
+}

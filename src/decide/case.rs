@@ -3,7 +3,7 @@
 use super::prices::{carrying_cost, unseen};
 use super::{Choice, Expectation, Judgement, Prices};
 use crate::change::Verdict;
-use crate::evidence::{Cause, Evidence, RestartRecord, Seen};
+use crate::evidence::{Cause, Edge, Evidence, RestartRecord, Seen};
 use crate::memory::Memory;
 use crate::model::{Belief, believe_under};
 use crate::policy::Permission;
@@ -143,6 +143,16 @@ impl<'a> Case<'a> {
     /// Kills by this liveness probe since `since`.
     pub(super) fn kills(&self, since: Timestamp) -> impl Iterator<Item = (&'a RestartRecord, f64)> + '_ {
         self.restarts(since).filter(|(r, _)| r.cause == Cause::LivenessKill)
+    }
+
+    /// Expected number of false restarts by timeouts in the last 30 days, of those that speak about today's timeout: what
+    /// a timeout below one of the kubelet's edges was too short for says nothing above that edge.
+    pub(super) fn slow_false(&self) -> f64 {
+        let visible = Edge::visible(self.current().timeout());
+        self.kills(self.now - Span::DAY * 30)
+            .filter(|(r, _)| r.failing.slow() && r.settings.is_some_and(|s| Edge::visible(s.timeout()) >= visible))
+            .map(|(_, weight)| weight)
+            .sum()
     }
 
     /// Just after the last change of numbers; the beginning of time if there was none.

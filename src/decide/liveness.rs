@@ -23,6 +23,8 @@ const FREE_STALL: u64 = 24;
 const FREE_REFUSAL: u64 = 10;
 /// Refusal tolerance at least, in seconds, where spells of refusals are seen.
 const SPELLS: u64 = 14;
+/// The stall tolerance up to which a threshold of three may go where refusals are seen, in seconds.
+const SPELLS_STALL: u64 = 30;
 /// A timeout below this is a storm's doing, in seconds: from 10 s on, most of what kills is seen.
 const STORM_BELOW: u32 = 10;
 /// Restarts of two replicas within this time are a storm.
@@ -247,12 +249,17 @@ impl Caution {
         let (stall, refusal) = (current.stall_tolerance(), current.refusal_tolerance());
         let belief = case.belief.as_ref();
         let starved = refuse::starved(case).is_some() && stall > case.owners.stall_tolerance();
-        let stalls = belief.is_some_and(|b| b.slow_false() >= LOOSENS) && !starved;
+        let stalls = case.slow_false() >= LOOSENS && !starved;
         let spells = refuse::refuses_often(case);
         let refusals = spells || belief.is_some_and(|b| b.fast_false() >= LOOSENS) && refuse::refused_on_two_days(case);
         let starting = refuse::starting(case);
         Caution {
-            most_stall: if stalls { u64::MAX } else { stall.max(FREE_STALL) },
+            most_stall: match () {
+                () if stalls => u64::MAX,
+                // Three failures ten seconds apart are 25 s of silence at least.
+                () if refusals => stall.max(SPELLS_STALL),
+                () => stall.max(FREE_STALL),
+            },
             least_stall: if case.calm == 0 { stall.min(FREE_STALL) } else { 0 },
             most_refusal: if refusals { u64::MAX } else { refusal.max(FREE_REFUSAL) },
             least_refusal: if spells { SPELLS } else { 0 },

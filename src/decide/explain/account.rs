@@ -178,7 +178,7 @@ pub(super) fn account(case: &Case<'_>) -> Option<Account> {
         differs: seen.differs(),
         slow_days: Edge::LATENCY.map(|e| seen.regimes(e)),
         refusals: seen.refusals(),
-        false_restarts: belief.map_or((0.0, 0.0), |b| (b.slow_false(), b.fast_false())),
+        false_restarts: belief.map_or((0.0, 0.0), |b| (case.slow_false(), b.fast_false())),
         starved: refuse::starved(case),
         restarts: case.restarts(crate::units::Timestamp::from_nanos(i64::MIN)).map(restart).collect(),
     })

@@ -188,7 +188,7 @@ pub(super) fn liveness(case: &Case<'_>, alternatives: &[Alternative], wanted: Se
 /// What caution allows.
 fn limits(case: &Case<'_>, candidates: &[Settings]) -> Vec<Gate> {
     let caution = liveness::cautions(case, candidates);
-    let (slow, fast) = case.belief.as_ref().map_or((0.0, 0.0), |b| (b.slow_false(), b.fast_false()));
+    let (slow, fast) = case.belief.as_ref().map_or((0.0, 0.0), |b| (case.slow_false(), b.fast_false()));
     let free = caution.most_stall == u64::MAX;
     let upto = if free { "any tolerance".into() } else { format!("up to {} s of silence", caution.most_stall) };
     let mut gates = vec![limit(
