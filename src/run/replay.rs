@@ -74,7 +74,7 @@ impl OnTrace {
                 self.origin = self.now;
             }
             self.history = scrape.history;
-            self.begin(scrape.settings, scrape.replicas.len());
+            self.begin(scrape.settings, scrape.replicas);
         }
         self.now = self.origin + scrape.at;
         self.load(scrape.node_cpu);
@@ -85,16 +85,17 @@ impl OnTrace {
     }
 
     /// Pods that run these numbers, new ones: as after a rollout.
-    fn begin(&mut self, settings: Settings, replicas: usize) {
+    fn begin(&mut self, settings: Settings, replicas: &[Replica]) {
         for pod in std::mem::take(&mut self.pods) {
             self.tell(Fact::PodGone(pod));
         }
         self.settings = settings;
         self.generation += 1;
-        let workload = self.workload(replicas);
+        let workload = self.workload(replicas.len());
         self.tell(Fact::Workload(Box::new(workload)));
-        self.last = vec![Replica::default(); replicas];
-        for i in 0..replicas {
+        // A check in flight at the change ended under the numbers before: what it led to is none of the new pods' doing.
+        self.last = replicas.iter().map(|r| Replica { restarts: r.restarts, ..Replica::default() }).collect();
+        for i in 0..replicas.len() {
             self.next_pod += 1;
             self.pods.push(Uid::from_bits(self.next_pod));
             self.tell_pod(i, None);
@@ -139,8 +140,8 @@ impl OnTrace {
             return Some((step.to, change.message));
         }
         let (_, to) = self.engine.riding(WORKLOAD, self.now).into_iter().next()?;
-        let why = self.engine.view(WORKLOAD).and_then(|v| v.judgements.first().map(|j| j.message.clone()));
-        (to != self.settings).then(|| (to, why.unwrap_or_default()))
+        let told = self.engine.explain(WORKLOAD, self.now).into_iter().next();
+        (to != self.settings).then(|| (to, told.map_or_else(String::new, |e| e.judgement.message)))
     }
 
     fn tell(&mut self, fact: Fact) {
