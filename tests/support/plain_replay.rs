@@ -87,7 +87,7 @@ impl Run<'_> {
                 }
                 continue;
             }
-            if fault.is_none() && !before(next, end + nano) {
+            if fault.is_none() && next >= end + nano {
                 break;
             }
             let numbers = changes[segment].settings;
