@@ -432,14 +432,19 @@ impl Reader<'_> {
 
     fn table(&mut self) -> Read<Table> {
         let mut t = Table {
-            extents: self
-                .list(EXTENTS, "extents", |r| Ok(Extent { lo: r.finite()?, hi: r.float()?, count: r.finite()? }))?,
+            extents: self.list(EXTENTS, "extents", Reader::extent)?,
             clusters: self.list(CLUSTERS, "clusters", |r| Ok(Cluster { lo: r.finite()?, count: r.finite()? }))?,
             open: self.option(|r| Ok((r.signed()?, r.finite()?)))?,
         };
         t.extents.sort_by(|a, b| a.lo.total_cmp(&b.lo).then(a.hi.total_cmp(&b.hi)));
         t.clusters.sort_by(|a, b| a.lo.total_cmp(&b.lo));
         Ok(t)
+    }
+
+    /// Fits take the logarithm of both ends and of what lies between them.
+    fn extent(&mut self) -> Read<Extent> {
+        let e = Extent { lo: self.finite()?, hi: self.float()?, count: self.finite()? };
+        if e.lo > 0.0 && e.lo < e.hi { Ok(e) } else { Err(self.damaged("an interval above zero, its ends in order")) }
     }
 
     fn epoch(&mut self) -> Read<Epoch> {
