@@ -44,6 +44,7 @@ fn view() -> View {
         judgements: vec![own, ready, sidecar],
         memory: Memory::default(),
         restarts: Vec::new(),
+        forecasts: Vec::new(),
         unreadable: Vec::new(),
         gone: false,
     }

@@ -14,10 +14,12 @@
 //! Read next: `tuning` (the shape), then `memory` (there and back).
 
 mod definition;
+mod forecast;
 mod memory;
 mod tuning;
 
 pub use definition::{definition, yaml};
+pub use forecast::Forecast;
 pub use memory::{Error, time};
 pub use tuning::{
     Columns, Condition, ConditionStatus, DetectSeconds, FalseRestarts, InFlight, Intent, Kept, Numbers, PROBES, Past,

@@ -1,5 +1,6 @@
 //! The shape of a `ProbeTuning`: what is shown of one workload, and what a restarted daemon must find again.
 
+use super::forecast::Forecast;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -306,6 +307,9 @@ pub struct ProbeState {
     /// Whole hours of evidence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hours: Option<i64>,
+    /// When one check in a hundred will run into its timeout, and how often that was foretold rightly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
 }
 
 /// False restarts expected, in a pod-year; two digits, so that noise is no write.
@@ -520,6 +524,7 @@ mod tests {
             false_restarts: Some(FalseRestarts { now: two_digits(now), then: two_digits(0.634), upper: 1.9 }),
             detect_seconds: Some(DetectSeconds { now: 26.0, then: 25.0 }),
             hours: Some(26),
+            forecast: None,
         }
     }
 

@@ -15,11 +15,12 @@
 mod flight;
 mod view;
 
-pub use view::{Phase, View};
+pub use view::{Forecast, Phase, View};
 
 use crate::change::{Change, Past};
 use crate::decide::{self, Explanation, Judgement, Prices, Urgency};
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Foretold};
+use crate::forecast;
 use crate::memory::{InFlight, Memory};
 use crate::model;
 use crate::observation::{Fact, Observation};
@@ -73,6 +74,21 @@ pub struct Turn {
     pub news: Vec<Uid>,
     /// Changes that have ended since the last turn, to be announced.
     pub ended: Vec<Ended>,
+    /// Forecasts that were made since the last turn, each once, to be told; none of a probe whose forecasts fail.
+    pub foretold: Vec<Foreseen>,
+}
+
+/// A forecast that is new.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Foreseen {
+    /// Whose.
+    pub workload: Uid,
+    /// Where.
+    pub address: Address,
+    /// Of which probe.
+    pub probe: ProbeId,
+    /// What.
+    pub foretold: Foretold,
 }
 
 /// A change that has ended.
@@ -127,6 +143,9 @@ struct Entry {
     memory: Memory,
     judgements: Vec<Judgement>,
     judged: Option<Timestamp>,
+    /// The hour, counted from the epoch, in which it was last looked ahead.
+    looked: i64,
+    foretold: Vec<(ProbeId, Foretold)>,
     urgent: bool,
     news: bool,
     /// Why the way back is owed.
@@ -262,7 +281,20 @@ impl Engine {
         let told = self.workloads.iter_mut().filter(|(_, e)| remembers && !e.illegible);
         let news = told.filter_map(|(uid, e)| std::mem::take(&mut e.news).then_some(*uid)).collect();
         let ended = self.workloads.values_mut().flat_map(|e| std::mem::take(&mut e.ended)).collect();
-        Turn { changes, news, ended }
+        let foretold = self
+            .workloads
+            .iter_mut()
+            .flat_map(|(uid, e)| {
+                let address = &e.workload.address;
+                std::mem::take(&mut e.foretold).into_iter().map(|(probe, foretold)| Foreseen {
+                    workload: *uid,
+                    address: address.clone(),
+                    probe,
+                    foretold,
+                })
+            })
+            .collect();
+        Turn { changes, news, ended, foretold }
     }
 
     /// Lets go of the workloads that are gone, and names them; call it after the news of a turn were taken. What is
@@ -372,6 +404,8 @@ impl Engine {
             memory: memory.unwrap_or_default(),
             judgements: Vec::new(),
             judged: None,
+            looked: i64::MIN,
+            foretold: Vec::new(),
             urgent: true,
             news: true,
             revert: None,
@@ -502,6 +536,24 @@ impl Entry {
         let judgements = decide::judge(&self.evidence, &self.workload, &self.memory, &rules.prices, now);
         self.news |= judgements != self.judgements;
         self.judgements = judgements;
+        self.look_ahead(now);
+    }
+
+    /// Looks ahead once an hour. What is foretold is told and shown; no number follows from it.
+    fn look_ahead(&mut self, now: Timestamp) {
+        let hour = now.nanos().div_euclid(Span::HOUR.nanos());
+        if self.looked == hour {
+            return;
+        }
+        self.looked = hour;
+        for probe in &self.workload.probes {
+            let timeout = probe.settings.timeout();
+            let Some(foretold) = forecast::look(&mut self.evidence, &probe.id, timeout, now) else { continue };
+            if self.evidence.seen(&probe.id).is_some_and(|s| s.season().trusted()) {
+                self.foretold.push((probe.id.clone(), foretold));
+                self.news = true;
+            }
+        }
     }
 
     /// Writes down a planned change as intended.

@@ -3,13 +3,13 @@
 use super::Entry;
 use crate::change::Stage;
 use crate::decide::Judgement;
-use crate::evidence::RestartRecord;
+use crate::evidence::{Foretold, Record, RestartRecord};
 use crate::memory::Memory;
 use crate::plan::{DEGRADED_AFTER, Gate};
 use crate::policy::{Mode, Unreadable};
 use crate::reason::Reason;
 use crate::units::{Name, Uid};
-use crate::workload::Address;
+use crate::workload::{Address, ProbeId};
 
 /// Where a workload stands. Derived at each look, never stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,10 +81,23 @@ pub struct View {
     pub memory: Memory,
     /// Its last restarts, oldest first, at most 20.
     pub restarts: Vec<RestartRecord>,
+    /// Probes of which something was foretold: what is foretold now, and how it turned out so far.
+    pub forecasts: Vec<Forecast>,
     /// Annotations that cannot be read.
     pub unreadable: Vec<Unreadable>,
     /// It is gone or no longer opted in: this is the last view of it.
     pub gone: bool,
+}
+
+/// What is foretold of a probe, and how that turned out so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forecast {
+    /// Which.
+    pub probe: ProbeId,
+    /// When its timeout will be reached; `None` if nothing says so, or if too many forecasts failed.
+    pub foretold: Option<Foretold>,
+    /// Hits, misses and surprises so far.
+    pub record: Record,
 }
 
 impl View {
@@ -108,10 +121,25 @@ impl View {
             judgements: e.judgements.clone(),
             memory: e.memory.clone(),
             restarts: e.evidence.restarts().to_vec(),
+            forecasts: forecasts(e),
             unreadable: e.workload.permission.unreadable.clone(),
             gone: e.gone,
         }
     }
+}
+
+fn forecasts(e: &Entry) -> Vec<Forecast> {
+    let of = |judgement: &Judgement| {
+        let season = e.evidence.seen(&judgement.probe)?.season();
+        let foretold = season.pending().filter(|_| season.trusted()).copied();
+        let record = season.record();
+        (foretold.is_some() || record != Record::default()).then(|| Forecast {
+            probe: judgement.probe.clone(),
+            foretold,
+            record,
+        })
+    };
+    e.judgements.iter().filter_map(of).collect()
 }
 
 /// Where it stands, and why: what is under way comes first, then what holds, then what is believed.

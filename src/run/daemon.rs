@@ -359,6 +359,9 @@ fn turn(
             stood.remove(&view.uid);
         }
     }
+    for foreseen in &turn.foretold {
+        tell::foretold(announcer, foreseen);
+    }
     for ended in &turn.ended {
         tell::ended(metrics, announcer, ended);
     }

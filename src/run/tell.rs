@@ -2,7 +2,8 @@
 
 use crate::act::{Announcement, Announcer, Regarding};
 use crate::change::{Change, Intent, Outcome, Step, Verdict};
-use crate::engine::Ended;
+use crate::engine::{Ended, Foreseen};
+use crate::evidence::Basis;
 use crate::observe::{Notice, Shadowed};
 use crate::telemetry::{Event, Lost, Metrics};
 use crate::units::{Name, Uid};
@@ -109,6 +110,25 @@ pub(super) fn ended(metrics: &Metrics, announcer: &Announcer, ended: &Ended) {
     let note = note.as_ref().map_or(String::new(), |n| format!("; {n}"));
     let note = format!("{}: {words}{note}", steps(&past.steps));
     announcer.announce(Announcement { regarding: regarding(address, *workload), warning, reason, note });
+}
+
+/// Tells that a timeout will be reached: once a forecast.
+pub(super) fn foretold(announcer: &Announcer, foreseen: &Foreseen) {
+    let Foreseen { workload, address, probe, foretold } = foreseen;
+    let why = match foretold.basis {
+        Basis::Season => "as at this hour before".to_owned(),
+        Basis::Trend(growth) => format!("it grows by {:.0} % a day", growth * 100.0),
+    };
+    let note = format!(
+        "{probe}: one check in a hundred is expected to run into the timeout of {} s in {} h, within {} h of that ({:.0} % likely: {why})",
+        foretold.timeout,
+        foretold.at.since(foretold.made).ceil_seconds() / 3_600,
+        foretold.within.floor_seconds() / 3_600,
+        foretold.probability * 100.0,
+    );
+    tracing::info!(namespace = &*address.namespace, name = &*address.name, "{note}");
+    let regarding = regarding(address, *workload);
+    announcer.announce(Announcement { regarding, warning: false, reason: "TimeoutForetold", note });
 }
 
 fn regarding(address: &Address, uid: Uid) -> Regarding {

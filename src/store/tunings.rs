@@ -7,7 +7,8 @@
 use crate::cluster::{Call, Failure, Patience};
 use crate::crd::{self, Condition, ConditionStatus, ProbeTuning, ProbeTuningStatus, cut, two_digits};
 use crate::decide::Judgement;
-use crate::engine::{Phase, View};
+use crate::engine::{Forecast, Phase, View};
+use crate::evidence::Basis;
 use crate::memory::Memory;
 use crate::units::{Span, Timestamp, Uid};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -165,10 +166,13 @@ fn status(view: &View, last: Option<&ProbeTuningStatus>, now: Timestamp) -> Resu
         judgements,
         memory,
         restarts,
+        forecasts,
         unreadable,
         gone: _,
     } = view;
-    let probes: Vec<crd::ProbeState> = judgements.iter().map(probe).collect();
+    let ahead = |j: &Judgement| forecasts.iter().find(|f| f.probe == j.probe).map(forecast);
+    let probes: Vec<crd::ProbeState> =
+        judgements.iter().map(|j| crd::ProbeState { forecast: ahead(j), ..probe(j) }).collect();
     let day = restarts.iter().filter(|r| now.since(r.at) < Span::DAY).count();
     let mut status = ProbeTuningStatus {
         workload: Some(crd::WorkloadRef {
@@ -233,6 +237,20 @@ fn probe(j: &Judgement) -> crd::ProbeState {
             then: two_digits(j.wanted.worst_hang_detection() as f64),
         }),
         hours: Some(j.seen.floor_seconds() / 3600),
+        forecast: None,
+    }
+}
+
+fn forecast(f: &Forecast) -> crd::Forecast {
+    let foretold = f.foretold.as_ref();
+    crd::Forecast {
+        at: foretold.map(|f| crd::time(f.at)),
+        within_hours: foretold.map(|f| f.within.floor_seconds() / 3600),
+        probability: foretold.map(|f| two_digits(f64::from(f.probability))),
+        basis: foretold.map(|f| if f.basis == Basis::Season { "season".into() } else { "trend".into() }),
+        hits: f.record.hits.into(),
+        misses: f.record.misses.into(),
+        surprises: f.record.surprises.into(),
     }
 }
 

@@ -8,7 +8,8 @@ mod paste;
 mod table;
 
 use crate::decide::Judgement;
-use crate::engine::View;
+use crate::engine::{Forecast, View};
+use crate::evidence::Basis;
 use crate::probe::Settings;
 use crate::reason::Reason;
 use crate::units::Span;
@@ -54,6 +55,61 @@ struct Row {
     phase: &'static str,
     reason: &'static str,
     message: String,
+    /// Absent where nothing was ever foretold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forecast: Option<Ahead>,
+}
+
+/// What is foretold: when one check in a hundred will run into the timeout.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Ahead {
+    /// The beginning of that hour; absent while nothing is foretold.
+    reaches_timeout_at: Option<String>,
+    /// It is right if it comes true within so many hours.
+    within_hours: Option<i64>,
+    probability: Option<f64>,
+    /// `season`, or `trend` with its growth a day.
+    basis: Option<&'static str>,
+    growth_per_day: Option<f64>,
+    hits: u32,
+    misses: u32,
+    surprises: u32,
+}
+
+impl Ahead {
+    fn of(f: &Forecast) -> Ahead {
+        let at = f.foretold.and_then(|f| jiff::Timestamp::from_second(f.at.floor_seconds()).ok());
+        let growth = f.foretold.and_then(|f| if let Basis::Trend(growth) = f.basis { Some(growth) } else { None });
+        Ahead {
+            reaches_timeout_at: at.map(|t| t.to_string()),
+            within_hours: f.foretold.map(|f| f.within.floor_seconds() / 3_600),
+            probability: f.foretold.map(|f| two_digits(f64::from(f.probability))),
+            basis: f.foretold.map(|_| if growth.is_some() { "trend" } else { "season" }),
+            growth_per_day: growth.map(|g| two_digits(f64::from(g))),
+            hits: f.record.hits,
+            misses: f.record.misses,
+            surprises: f.record.surprises,
+        }
+    }
+
+    /// For a person; `None` while nothing is foretold.
+    fn words(&self, timeout: u32) -> Option<String> {
+        let (at, within) = self.reaches_timeout_at.as_ref().zip(self.within_hours)?;
+        let why = match self.growth_per_day {
+            Some(growth) => format!("it grows by {:.0} % a day", growth * 100.0),
+            None => "as at this hour before".to_owned(),
+        };
+        let judged = self.hits + self.misses;
+        let record = if judged == 0 {
+            "the first forecast of this probe".to_owned()
+        } else {
+            format!("{} of {judged} forecasts came true", self.hits)
+        };
+        let sure = self.probability.unwrap_or_default() * 100.0;
+        Some(format!(
+            "forecast: its timeout of {timeout} s is reached about {at}, within {within} h of it ({sure:.0} % likely: {why}; {record})"
+        ))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -172,6 +228,7 @@ fn row(context: &str, v: &View, j: &Judgement) -> Row {
         phase: v.phase.name(),
         reason: reason.code(),
         message,
+        forecast: v.forecasts.iter().find(|f| f.probe == j.probe).map(Ahead::of),
     }
 }
 

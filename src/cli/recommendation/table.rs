@@ -42,6 +42,11 @@ pub(super) fn render(rows: &[Row], several: bool) -> String {
                 writeln!(out, "  {words}").expect("writing to a string cannot fail");
             }
         }
+        if let Some(ahead) = row.forecast.as_ref().and_then(|f| f.words(row.current.timeout)) {
+            for words in wrap(&ahead, WIDTH) {
+                writeln!(out, "  {words}").expect("writing to a string cannot fail");
+            }
+        }
     }
     out.push_str(LEGEND);
     out
