@@ -6,6 +6,7 @@ mod support;
 use probe_tuner::decide::Urgency;
 use probe_tuner::evidence::{Edge, Evidence};
 use probe_tuner::model::believe;
+use probe_tuner::observation::Sample;
 use probe_tuner::probe::ProbeKind;
 use probe_tuner::units::{Span, Timestamp};
 use support::fixtures::{liveness, renumbered, workload};
@@ -174,4 +175,23 @@ fn what_a_blind_timeout_was_too_short_for_does_not_loosen_the_one_that_took_its_
     }
     let j = s.judge();
     assert!(j.wanted.stall_tolerance() <= 24, "{} {}", j.wanted, j.message);
+}
+
+#[test]
+fn what_is_told_late_of_the_life_before_is_no_relapse_of_the_next() {
+    // Events come at once, counters half a minute later, as from a store that is asked now and then.
+    let mut s = stage();
+    let (uid, t) = (s.replicas[1].uid, s.now);
+    s.evidence.killing(t + Span::SECOND * 40, uid, &"app".into(), ProbeKind::Liveness);
+    let mut counters = s.replicas[1].counters;
+    for (after, ok, failed) in [(15, 0, 1), (30, 0, 1), (45, 1, 0), (60, 1, 0)] {
+        counters.failed += failed;
+        counters.successful += ok;
+        counters.count += ok;
+        counters.buckets.iter_mut().for_each(|b| *b += ok);
+        let sample = Sample { pod: uid, probe: liveness(), counters };
+        s.evidence.sample(t + Span::SECOND * after, &sample);
+    }
+    assert_eq!(s.evidence.restarts().len(), 1);
+    assert!(!s.evidence.restarts()[0].relapsed);
 }

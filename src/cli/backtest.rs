@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "NS/NAME", requires = "prometheus", value_parser = parse_workload)]
     workload: Option<Address>,
     /// How far back
-    #[arg(long, value_name = "D", default_value = "14d", value_parser = parse_since)]
+    #[arg(long, value_name = "D", default_value = "14d", requires = "prometheus", value_parser = parse_since)]
     since: Span,
     /// A file that holds a bearer token for the server
     #[arg(long, value_name = "FILE", requires = "prometheus")]

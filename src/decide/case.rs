@@ -3,13 +3,14 @@
 use super::prices::{carrying_cost, unseen};
 use super::{Choice, Expectation, Judgement, Prices};
 use crate::change::Verdict;
-use crate::evidence::{Cause, Edge, Evidence, RestartRecord, Seen};
+use crate::evidence::{Cause, Company, Edge, Evidence, RestartRecord, Seen};
 use crate::memory::Memory;
 use crate::model::{Belief, believe_under};
 use crate::policy::Permission;
 use crate::probe::{Handler, ProbeKind, Settings};
-use crate::units::{Span, Timestamp};
+use crate::units::{Span, Timestamp, Uid};
 use crate::workload::{Probe, Workload};
+use std::collections::BTreeMap;
 
 /// False removals from Services that are accepted: one a pod-week.
 pub(super) const REMOVALS: f64 = 52.0;
@@ -149,10 +150,20 @@ impl<'a> Case<'a> {
     /// a timeout below one of the kubelet's edges was too short for says nothing above that edge.
     pub(super) fn slow_false(&self) -> f64 {
         let visible = Edge::visible(self.current().timeout());
-        self.kills(self.now - Span::DAY * 30)
-            .filter(|(r, _)| r.failing.slow() && r.settings.is_some_and(|s| Edge::visible(s.timeout()) >= visible))
-            .map(|(_, weight)| weight)
-            .sum()
+        let kills = self
+            .kills(self.now - Span::DAY * 30)
+            .filter(|(r, _)| r.failing.slow() && r.settings.is_some_and(|s| Edge::visible(s.timeout()) >= visible));
+        // What one pod goes through alone counts once, however often: it may be about to turn out sick.
+        let (mut shared, mut alone) = (0.0, BTreeMap::<Uid, f64>::new());
+        for (r, weight) in kills {
+            if r.company == Company::Shared || self.evidence.replicas().max(self.evidence.pods()) <= 1 {
+                shared += weight;
+            } else {
+                let most = alone.entry(r.pod).or_default();
+                *most = most.max(weight);
+            }
+        }
+        shared + alone.values().sum::<f64>()
     }
 
     /// Just after the last change of numbers; the beginning of time if there was none.

@@ -7,7 +7,7 @@
 use super::case::Case;
 use super::words::{about, difference, rate};
 use super::{Choice, Objection, Urgency, grid, refuse};
-use crate::evidence::Failing;
+use crate::evidence::{Failing, RestartRecord};
 use crate::probe::{ProbeKind, Settings};
 use crate::reason::Reason;
 use crate::units::{Span, Timestamp};
@@ -107,6 +107,12 @@ pub(super) fn storm(case: &Case<'_>) -> Option<Choice> {
     if !several && !lone {
         return None;
     }
+    // Told is the last such burst, and not what came hours before it.
+    let in_company =
+        |b: &&&RestartRecord| kills.iter().any(|a| a.pod != b.pod && a.at <= b.at && b.at.since(a.at) <= STORM);
+    let last = kills.iter().rev().find(in_company).unwrap_or(last);
+    let span = if several { STORM } else { LONE_STORM };
+    let kills: Vec<_> = kills.iter().filter(|r| r.at <= last.at && last.at.since(r.at) <= span).collect();
     let pods = kills.iter().map(|r| r.pod).collect::<BTreeSet<_>>().len();
     let first = kills.first().map_or(last.at, |r| r.at);
     let what = format!(

@@ -117,8 +117,8 @@ pub struct Engine {
     /// What an earlier life remembered of workloads that have not been seen yet.
     remembered: BTreeMap<Uid, Remembered>,
     dropped: u64,
-    /// When the prior was last learnt.
-    learnt: Option<Timestamp>,
+    /// When the prior was last learnt, and of how many workloads.
+    learnt: Option<(Timestamp, usize)>,
 }
 
 #[derive(Debug, Default)]
@@ -253,8 +253,10 @@ impl Engine {
     ///
     /// A second turn without news plans nothing.
     pub fn turn(&mut self, now: Timestamp) -> Turn {
-        if self.learnt.is_none_or(|t| now.since(t) >= LEARN_EVERY) {
-            self.learnt = Some(now);
+        // At the start, too, as each workload comes to be known.
+        let known = self.workloads.len();
+        if self.learnt.is_none_or(|(t, n)| now.since(t) >= LEARN_EVERY || n != known) {
+            self.learnt = Some((now, known));
             let all = self.workloads.values().flat_map(|e| e.evidence.probes());
             let liveness = all.filter(|s| s.id().kind == ProbeKind::Liveness);
             self.rules.prices.slow_rate = model::learn(liveness, now);

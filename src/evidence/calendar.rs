@@ -7,7 +7,7 @@ use crate::units::{Span, Timestamp};
 /// Minutes kept: an hour and the one that is running, so that tests may verify in minutes.
 const MINUTES: usize = 64;
 /// Hours kept: a day before a change, a day after it, and what lies between.
-const HOURS: usize = 56;
+pub(super) const HOURS: usize = 56;
 /// A silence longer than this is not lived time: nobody was looking.
 const SILENCE: Span = Span::from_nanos(300 * 1_000_000_000);
 

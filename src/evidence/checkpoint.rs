@@ -7,7 +7,7 @@
 
 mod hours;
 
-use super::calendar::{Bin, Ring};
+use super::calendar::{Bin, HOURS, Ring};
 use super::load::{Load, LoadThen};
 use super::restart::{Cause, Company, Failing, RESTARTS, RestartRecord};
 use super::season::Season;
@@ -28,6 +28,8 @@ const VERSION: u8 = 2;
 const NAME: usize = 253;
 /// Most bins of a ring that are believed.
 const BINS: usize = 64;
+/// Hours from the epoch beyond which no ring stands: a thousand centuries.
+const MOST_HOURS: u64 = 1_000_000_000;
 /// Most of other short lists.
 const FEW: usize = 16;
 
@@ -259,6 +261,7 @@ impl Writer {
         self.time(*slow_together);
         self.option(ailing.0.as_ref(), Writer::name);
         self.number(u64::from(ailing.1));
+        self.time(ailing.2);
         self.season(season);
     }
 
@@ -494,7 +497,7 @@ impl Reader<'_> {
             *n = self.since(2, 0.0, Reader::finite)?;
         }
         s.slow_together = self.since(2, None, Reader::time)?;
-        s.ailing = self.since(2, (None, 0), |r| Ok((r.option(Reader::name)?, r.small()?)))?;
+        s.ailing = self.since(2, (None, 0, None), |r| Ok((r.option(Reader::name)?, r.small()?, r.time()?)))?;
         s.season = self.since(2, Season::default(), Reader::season)?;
         Ok(s)
     }
@@ -541,6 +544,10 @@ impl Reader<'_> {
                 other_restarts: u16::try_from(r.number()?).unwrap_or(u16::MAX),
             })
         })?;
+        // A ring of another length would be read past its end.
+        if !(bins.is_empty() || bins.len() == HOURS) || newest.unsigned_abs() > MOST_HOURS {
+            return Err(self.damaged("the hours of a whole ring"));
+        }
         Ok(Ring { newest, bins, since: None })
     }
 }

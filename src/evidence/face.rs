@@ -228,7 +228,9 @@ impl Evidence {
         if said.reset {
             seen.reset_at = Some(at);
         }
-        if let Some(b) = beginning {
+        if let Some(b) = beginning
+            && before.is_some_and(|from| from >= b.since)
+        {
             self.begin(at, index, i, b, &said);
         }
         let seen = &mut self.probes[i];
@@ -306,7 +308,7 @@ impl Evidence {
             return false;
         }
         let pod = &self.pods[index];
-        self.probes[probe].ails(pod.node.as_ref().unwrap_or(&pod.name))
+        self.probes[probe].ails(at, pod.node.as_ref().unwrap_or(&pod.name))
     }
 
     /// The daemon asked a probe's endpoint itself: how long until the answer, `None` for none within its patience.

@@ -334,10 +334,13 @@ impl Evidence {
 
     /// A container answers in its first minutes: unusually slow answers there, as before its kill, say that the kill cured
     /// nothing, unless that is how its lives begin.
+    ///
+    /// Only of a window that begins in that life.
     pub(super) fn begin(&mut self, at: Timestamp, index: usize, probe: usize, mut b: Beginning, said: &Said) {
-        let slow = self.probes[probe].unusual(&said.latencies).unwrap_or(0);
-        b.answers.0 = b.answers.0.saturating_add(said.latencies.iter().sum());
-        b.answers.1 = b.answers.1.saturating_add(slow);
+        let slow = self.probes[probe].unusual(&said.latencies);
+        let answers = said.latencies.iter().fold(0u32, |sum, n| sum.saturating_add(*n));
+        b.answers.0 = b.answers.0.saturating_add(answers);
+        b.answers.1 = b.answers.1.saturating_add(slow.unwrap_or(0));
         let unwell = said.slow || b.answers.1 >= 3 && 4 * b.answers.1 >= b.answers.0;
         let over = unwell || at.since(b.since) > RELAPSE;
         let pod = &mut self.pods[index];
@@ -345,7 +348,8 @@ impl Evidence {
         if let Some(p) = pod.probes.iter_mut().find(|p| p.probe == probe) {
             p.beginning = (!over).then_some(b);
         }
-        if over && !b.after_kill {
+        // Before it is known what is usual, nothing tells how a life begins.
+        if over && !b.after_kill && (unwell || slow.is_some()) {
             let begun = &mut self.probes[probe].begun;
             begun.0 += 1.0;
             begun.1 += f32::from(u8::from(unwell));

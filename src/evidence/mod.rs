@@ -131,6 +131,11 @@ impl Evidence {
         }
     }
 
+    /// Forgets the restarts: where it is not sure that there were any.
+    pub fn forget_restarts(&mut self) {
+        self.restarts.clear();
+    }
+
     /// The last restarts, oldest first, at most [`RESTARTS`].
     pub fn restarts(&self) -> &[RestartRecord] {
         &self.restarts

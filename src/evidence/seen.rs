@@ -27,6 +27,8 @@ const UNUSUAL: f32 = 0.01;
 const KNOWN_ANSWERS: f32 = 500.0;
 /// Replicas that take turns at being slow this often are not sick.
 const WANDERS: u32 = 2;
+/// Their turns are at most this far apart.
+const WANDERING: Span = Span::from_nanos(7 * 86_400 * 1_000_000_000);
 /// Most kinds of older restarts kept as sums.
 pub(super) const OLDER: usize = 8;
 
@@ -82,8 +84,9 @@ pub struct Seen {
     pub(super) usual: [f32; LOW + 1],
     /// When several replicas were last slow together for half a minute.
     pub(super) slow_together: Option<Timestamp>,
-    /// Where the last runs were set aside as those of a sick replica, and how often it was elsewhere than before.
-    pub(super) ailing: (Option<Name>, u32),
+    /// Where the last runs were set aside as those of a sick replica, how often it was elsewhere than before, and when
+    /// last.
+    pub(super) ailing: (Option<Name>, u32, Option<Timestamp>),
     /// The levels of the last weeks' hours.
     pub(super) season: Season,
     /// Not written down.
@@ -115,7 +118,7 @@ impl Seen {
             begun: (0.0, 0.0),
             usual: [0.0; LOW + 1],
             slow_together: None,
-            ailing: (None, 0),
+            ailing: (None, 0, None),
             season: Season::default(),
             shadow: None,
             merged: 0,
@@ -239,11 +242,15 @@ impl Seen {
 
     /// A replica was slow far more often than the others, at `place` (its node): whether it is sick. Where now one and
     /// now another is, no replica is: it is what they run on.
-    pub(super) fn ails(&mut self, place: &Name) -> bool {
-        if self.ailing.0.as_ref() != Some(place) {
-            self.ailing = (Some(place.clone()), self.ailing.1.saturating_add(1));
+    pub(super) fn ails(&mut self, at: Timestamp, place: &Name) -> bool {
+        let (last, turns, since) = &mut self.ailing;
+        if last.as_ref() != Some(place) {
+            // One sick replica after another, months apart, is no wandering.
+            let stands = since.is_some_and(|then| at.since(then) <= WANDERING);
+            (*last, *turns) = (Some(place.clone()), if stands { turns.saturating_add(1) } else { 1 });
+            *since = Some(at);
         }
-        self.ailing.1 <= WANDERS
+        *turns <= WANDERS
     }
 
     /// Intervals that had to be merged for want of room.

@@ -53,6 +53,7 @@ impl Last {
         self.successful < old.successful
             || self.failed < old.failed
             || self.count < old.count
+            || self.low.iter().zip(&old.low).any(|(new, old)| new.wrapping_sub(*old).cast_signed() < 0)
             || self.within.iter().zip(&old.within).any(|(new, old)| new < old)
     }
 }
@@ -196,7 +197,7 @@ impl PodProbe {
         let (ok, failed) = (small(new.successful - old.successful), small(new.failed - old.failed));
         if passed > GAP || !counting {
             // A container that starts again does not count yet, but the last failures of its life before may lie here.
-            let gave_up = passed <= GAP && self.gave_up(old.at, failed) == Some(true);
+            let gave_up = passed <= GAP && self.gave_up((old.at, at), failed) == Some(true);
             self.forget_runs();
             return Said { loud: gave_up, gave_up, ..Said::default() };
         }
@@ -225,7 +226,7 @@ impl PodProbe {
     fn loud(&mut self, at: Timestamp, from: Timestamp, checks: u32, failed: u32, above: [u32; 4], credit: f64) -> Said {
         let mut said = Said { credit, loud: true, ..Said::default() };
         let class = self.run_failing(at);
-        if let Some(gave_up) = self.gave_up(from, failed) {
+        if let Some(gave_up) = self.gave_up((from, at), failed) {
             // The failures in it led to a restart that is recorded as such; perhaps only now it is seen that they did.
             said.gave_up = gave_up;
             said.timeouts = if class.slow() { failed } else { 0 };
@@ -265,10 +266,11 @@ impl PodProbe {
         said
     }
 
-    /// Whether the failures of a window that begins at `from` were enough for the probe to have ended the life that
+    /// Whether the failures of a window between two moments were enough for the probe to have ended the life that
     /// ended in it; `None` if none did.
-    fn gave_up(&mut self, from: Timestamp, failed: u32) -> Option<bool> {
-        let (_, known) = self.given_up.take().filter(|(ended, _)| *ended >= from)?;
+    fn gave_up(&mut self, (from, to): (Timestamp, Timestamp), failed: u32) -> Option<bool> {
+        // Counters may be told late: a window that ends before the life did is a window of that life.
+        let (_, known) = self.given_up.take_if(|(ended, _)| *ended <= to).filter(|(ended, _)| *ended >= from)?;
         Some(failed > 0 && known.saturating_add(failed) >= self.settings.threshold())
     }
 

@@ -27,8 +27,11 @@ pub fn learn<'a>(probes: impl IntoIterator<Item = &'a Seen>, now: Timestamp) -> 
         let clusters = both.iter().map(|e| e.table(Edge::One).clusters_from(0.0)).sum::<f64>() * decay;
         let rate = ((clusters + 0.5) / (years + 0.5 / PRIOR_RATE)).min(MOST * PRIOR_RATE);
         let weight = years / (years + HALF_KNOWN);
-        weights += weight;
-        sum += weight * rate;
+        // Of evidence that is no number nothing is learnt.
+        if (weight * rate).is_finite() {
+            weights += weight;
+            sum += weight * rate;
+        }
     }
     (sum / weights).max(PRIOR_RATE / MOST)
 }

@@ -216,6 +216,11 @@ pub(super) fn evidence_of(history: &History, workload: Workload) -> (Evidence, u
         // A history tells of nothing else.
         _ => {}
     });
+    // Restarts that nobody counted are guessed from the numbers of today, which those of the past need not have been: good
+    // enough to be shown, and not to act upon.
+    if told.inferred > 0 {
+        evidence.forget_restarts();
+    }
     (evidence, told.pods)
 }
 

@@ -139,7 +139,11 @@ fn advice(explained: &Explained, e: &Explanation) -> Vec<(String, String)> {
     if j.wanted != j.current {
         let mut list = Vec::new();
         if let Some(patch) = recommendation::patch(&explained.view, explained.context.as_deref()) {
-            list.push(("take it now, with a rollout".to_owned(), patch));
+            let others = explained.view.judgements.iter().filter(|o| o.probe != j.probe && o.wanted != o.current);
+            let others: Vec<String> =
+                others.map(|o| format!("{} {} -> {}", o.probe.kind.word(), o.current, o.wanted)).collect();
+            let too = if others.is_empty() { String::new() } else { format!("; also {}", others.join(", ")) };
+            list.push((format!("take it now, with a rollout{too}"), patch));
         }
         list.push(("leave this workload alone".to_owned(), annotate("skip='your reason'")));
         return list;

@@ -344,7 +344,7 @@ pub(super) fn startup(case: &Case<'_>, wanted: Settings) -> Vec<Gate> {
         "tighter",
         enough,
         format!(
-            "{} of {} starts seen, {} of version lived through",
+            "{} starts seen ({} are asked), {} of version lived through",
             n,
             startup::STARTS_TO_TIGHTEN,
             count(case.calm as usize, "change")

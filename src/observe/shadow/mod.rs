@@ -129,8 +129,7 @@ pub(super) async fn run(settings: Shadowing, shared: Shared) {
     }
     let every = Span::round_from_secs_f64(1.0 / settings.rate);
     let mut turns = Turns::new(every);
-    let mut ticks =
-        interval(Duration::from_secs_f64(1.0 / settings.rate).clamp(Duration::from_millis(20), Duration::from_secs(1)));
+    let mut ticks = interval(Duration::from_secs_f64((1.0 / settings.rate).clamp(0.02, 1.0)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut checks, mut reached) = (JoinSet::new(), Reached::default());
     loop {
