@@ -43,7 +43,8 @@ const HOURS: usize = WEEKS * WEEK;
 
 /// Looks ahead for one probe and writes the forecast down; says which, if there is a new one.
 ///
-/// While one is under way no other is made. Costs about 20 µs where one is sought, so ask once an hour.
+/// While one is under way no other is made. A search goes through three weeks of hours, so ask once an
+/// hour.
 pub fn look(evidence: &mut Evidence, probe: &ProbeId, timeout: u32, now: Timestamp) -> Option<Foretold> {
     let season = evidence.seen(probe)?.season();
     if season.pending().is_some() {
