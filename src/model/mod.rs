@@ -32,6 +32,8 @@ const TRUE_FAULTS: (f64, f64) = (8.0, 4.0);
 const UNEXPLAINED: f64 = 1.0;
 /// See [`UNEXPLAINED`].
 const SPEAKS: f64 = 3.0;
+/// Pod-years after which a workload's own rate of true faults weighs as much as the usual one.
+const KNOWN_YEARS: f64 = 0.25;
 /// An edge is used once it has been visible in this share of the time in which 1 s was.
 const VISIBLE_SHARE: f64 = 0.2;
 /// Restarts older than this no longer count as evidence to loosen.
@@ -121,11 +123,11 @@ pub fn believe_under(evidence: &Evidence, seen: &Seen, prior: f64, now: Timestam
     let mut slow = Vec::new();
     let mut fast = Vec::new();
     let company = Surroundings::of(evidence, seen, now);
+    let faults = own_faults(evidence, seen, &belief, &company, now);
     for (i, record) in evidence.restarts().iter().enumerate() {
         let Some(settings) = judged(seen, record) else { continue };
         let by = |p: f64, faults: f64| company.weight(evidence, i, record, p, faults, now);
-        let (by_slow, by_fast) =
-            (by(belief.slow(settings).mean, TRUE_FAULTS.0), by(belief.fast(settings).mean, TRUE_FAULTS.1));
+        let (by_slow, by_fast) = (by(belief.slow(settings).mean, faults.0), by(belief.fast(settings).mean, faults.1));
         let age = now.since(record.at);
         let decayed = (-age.as_secs_f64().max(0.0) / HALF_LIFE.as_secs_f64()).exp2();
         let bin = record.at.nanos().div_euclid(Span::MINUTE.nanos() * 30);
@@ -170,6 +172,29 @@ pub fn believe_under(evidence: &Evidence, seen: &Seen, prior: f64, now: Timestam
         belief.tails = tails(seen, prior, now, &slow, &fast);
     }
     belief
+}
+
+/// True faults a pod-year of this workload, by timeouts and by refusals: as many as any has, or as many of its own
+/// restarts as do not look false. One that truly breaks once a week must not be called falsely restarted for what chance
+/// puts beside a few of them.
+fn own_faults(evidence: &Evidence, seen: &Seen, belief: &Belief, company: &Surroundings, now: Timestamp) -> (f64, f64) {
+    let all = evidence.restarts();
+    let Some(first) = all.first() else { return TRUE_FAULTS };
+    // Of a full list the time since its first is known to be whole; of another one, all that was watched.
+    let since = if all.len() < RESTARTS { evidence.first().map_or(first.at, |t| t.min(first.at)) } else { first.at };
+    let pods = f64::from(evidence.replicas().max(evidence.pods()).max(1));
+    let years = pods * now.since(since).as_years_f64().max(0.0);
+    let (mut slow, mut fast) = (0.0, 0.0);
+    for (i, record) in all.iter().enumerate() {
+        let Some(settings) = judged(seen, record) else { continue };
+        let true_part = |p: f64, faults: f64| 1.0 - company.weight(evidence, i, record, p, faults, now);
+        match record.failing {
+            Failing::Fast => fast += true_part(belief.fast(settings).mean, TRUE_FAULTS.1),
+            Failing::Slow | Failing::Untold => slow += true_part(belief.slow(settings).mean, TRUE_FAULTS.0),
+        }
+    }
+    let of = |usual: f64, seen: f64| usual.max((usual * KNOWN_YEARS + seen) / (KNOWN_YEARS + years));
+    (of(TRUE_FAULTS.0, slow), of(TRUE_FAULTS.1, fast))
 }
 
 /// The settings that a record speaks of, if it is a kill by this probe.
