@@ -12,7 +12,7 @@ pub fn write(trace: &Trace) -> String {
     trace.rows().iter().fold(header(columns), |text, row| text + &line(row, columns))
 }
 
-/// The header line, with its end. Then come the [`line`]s, in order of time.
+/// The header line, with its end. Then come the [`line()`]s, in order of time.
 pub fn header(columns: Columns) -> String {
     let mut text = String::from("t_s,latency_ms,ok");
     let optional = [("node_cpu", columns.node_cpu), ("pod_cores", columns.pod_cores), ("throttled", columns.throttled)];
