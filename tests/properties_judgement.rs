@@ -4,15 +4,16 @@
 mod support;
 
 use probe_tuner::decide::{Expectation, Judgement, Urgency};
-use probe_tuner::evidence::{Edge, Evidence};
+use probe_tuner::evidence::{Company, Edge, Evidence};
 use probe_tuner::model::{Belief, believe};
 use probe_tuner::policy::Bounds;
 use probe_tuner::probe::Settings;
 use probe_tuner::reason::Reason;
-use probe_tuner::units::Span;
+use probe_tuner::units::{Span, Uid};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
 use support::fixtures::{liveness, renumbered, settings, workload};
 use support::stage::{Answer, Stage, well};
 
@@ -228,12 +229,25 @@ fn no_allowed_candidate_has_a_smaller_posterior_loss() {
         let (belief, current) = (believe(&s.evidence, seen, now), settings(n));
         let (stall, refusal) = (current.stall_tolerance(), current.refusal_tolerance());
         let calm = s.evidence.calm_changes(seen);
+        // By the documented rule: kills that today's timeout could have met, one pod's lonely ones once.
+        let (mut shared, mut alone) = (0.0, BTreeMap::<Uid, f64>::new());
+        for (r, weight) in s.evidence.restarts().iter().zip(belief.weights()) {
+            let met = r.settings.is_some_and(|k| Edge::visible(k.timeout()) >= Edge::visible(current.timeout()));
+            match r.company {
+                _ if !met || !r.failing.slow() => {}
+                Company::Shared => shared += weight,
+                _ => {
+                    let most = alone.entry(r.pod).or_default();
+                    *most = most.max(*weight);
+                }
+            }
+        }
+        let loosens = shared + alone.values().sum::<f64>() >= 1.2;
         let mut least: Option<(bool, f64, Settings)> = None;
         for p in [5, 7, 10] {
             for t in [5, 6, 7, 8, 10, 12, 15, 20, 25, 30] {
                 for k in [2, 3] {
                     let c = Settings::new(p, t, k).unwrap();
-                    let loosens = belief.slow_false() >= 1.2;
                     let fits = c.stall_tolerance() <= stall.max(60)
                         && (loosens || c.stall_tolerance() <= stall.max(24))
                         && (calm > 0 || c.stall_tolerance() >= stall.min(24))

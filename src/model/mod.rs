@@ -100,7 +100,6 @@ pub struct Belief {
     usable: [bool; 4],
     period: f64,
     weights: [f64; RESTARTS],
-    slow_false: f64,
     fast_false: f64,
 }
 
@@ -117,7 +116,6 @@ pub fn believe_under(evidence: &Evidence, seen: &Seen, prior: f64, now: Timestam
         usable: usable(seen),
         period: mean_period(seen),
         weights: [0.0; RESTARTS],
-        slow_false: 0.0,
         fast_false: 0.0,
     };
     let mut slow = Vec::new();
@@ -152,7 +150,6 @@ pub fn believe_under(evidence: &Evidence, seen: &Seen, prior: f64, now: Timestam
             Failing::Untold => by_slow.max(by_fast),
         };
         if age <= LATELY {
-            belief.slow_false += if record.failing.slow() { by_slow } else { 0.0 };
             belief.fast_false += if record.failing.fast() { by_fast } else { 0.0 };
         }
     }
@@ -337,12 +334,7 @@ impl Belief {
         &self.weights
     }
 
-    /// Sum of the weights of restarts by timeouts in the last 30 days: the expected number of false ones.
-    pub fn slow_false(&self) -> f64 {
-        self.slow_false
-    }
-
-    /// The same for restarts by refusals.
+    /// Sum of the weights of restarts by refusals in the last 30 days: the expected number of false ones.
     pub fn fast_false(&self) -> f64 {
         self.fast_false
     }

@@ -24,6 +24,7 @@ pub(super) async fn follow(client: Client, namespace: String, word: watch::Sende
     let mut events = watcher(leases, config).default_backoff().boxed();
     let mut listed = Pause::NOWHERE;
     let mut blind_since: Option<Instant> = Some(Instant::now());
+    let mut told = false;
     loop {
         let deadline = blind_since.map_or_else(|| Instant::now() + OUT_OF_SIGHT, |t| t + OUT_OF_SIGHT);
         tokio::select! {
@@ -33,17 +34,21 @@ pub(super) async fn follow(client: Client, namespace: String, word: watch::Sende
                     Ok(Event::Init) => listed = Pause::NOWHERE,
                     Ok(Event::InitApply(lease)) => listed = of(&lease),
                     Ok(Event::InitDone) => {
-                        blind_since = None;
+                        (blind_since, told) = (None, false);
                         say(&word, listed.clone());
                     }
                     Ok(Event::Apply(lease)) => {
-                        blind_since = None;
+                        (blind_since, told) = (None, false);
                         say(&word, of(&lease));
                     }
                     // Nobody has paused anything without it: `pause` makes it.
                     Ok(Event::Delete(_)) => say(&word, Pause::NOWHERE),
                     Err(e) => {
-                        tracing::warn!(why = %e, "the brake (Lease {namespace}/{LEASE}) cannot be watched");
+                        // Once for each time that it is out of sight: a server that is away is asked again and again.
+                        if !std::mem::replace(&mut told, true) {
+                            let why = causes(&e);
+                            tracing::warn!(why, "the brake (Lease {namespace}/{LEASE}) cannot be watched: no write until it is");
+                        }
                         blind_since.get_or_insert_with(Instant::now);
                     }
                 }
@@ -63,6 +68,20 @@ pub(super) async fn follow(client: Client, namespace: String, word: watch::Sende
             }
         }
     }
+}
+
+/// An error and what led to it, each once.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 fn say(word: &watch::Sender<Pause>, pause: Pause) {
