@@ -372,7 +372,7 @@ async fn a_missing_right_to_watch_is_named_with_its_rule() {
         shadowing: None,
     };
     let observer = observe::start(server.client(), settings, Arc::new(|| Timestamp::EPOCH), facts, notices);
-    let Some(Notice::WatchBroken { resource, why }) = noticed.recv().await else { panic!("no notice") };
+    let Some(Notice::WatchBroken { resource, why, refused: true }) = noticed.recv().await else { panic!("no notice") };
     assert_eq!(resource, "statefulsets");
     assert!(
         why.contains(

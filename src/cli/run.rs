@@ -59,6 +59,7 @@ pub(super) fn failure(error: Error) -> Failure {
             let problem = why.into_iter().fold(problem, |problem, why| problem.cause(why));
             Failure::cluster(problem.hint("can the API server be reached, and may you list namespaces and pods?"))
         }
+        Error::Refused(why) => Failure::cluster(why.into_iter().fold(problem, |problem, why| problem.cause(why))),
         Error::Observe(_) | Error::Task(_) => Failure::ours(problem),
     }
 }

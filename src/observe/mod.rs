@@ -109,6 +109,8 @@ pub enum Notice {
         resource: &'static str,
         /// Why.
         why: String,
+        /// The API server refused it: until somebody grants it, asking again is of no use.
+        refused: bool,
     },
     /// `metrics.k8s.io` does not answer: told once, until it answers again.
     UsageMissing {
@@ -293,8 +295,8 @@ async fn run(client: Client, settings: Settings, shared: Shared) -> Result<(), E
         let (now, made) = tokio::select! {
             Some(update) = updates.recv() => {
                 let now = shared.now();
-                if let Update::Broken { resource, why } = update {
-                    shared.note(Notice::WatchBroken { resource, why });
+                if let Update::Broken { resource, why, refused } = update {
+                    shared.note(Notice::WatchBroken { resource, why, refused });
                     continue;
                 }
                 spaces_listed |= matches!(update, Update::Spaces(index::List::Done));

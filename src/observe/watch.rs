@@ -36,7 +36,7 @@ pub(super) enum Update {
     NodesAre(BTreeSet<Name>),
     NodeGone(Name),
     Inside { name: Name, epoch: u64, news: News },
-    Broken { resource: &'static str, why: String },
+    Broken { resource: &'static str, why: String, refused: bool },
 }
 
 /// Sends what the stream tells, as fast as it is taken, until nobody takes it any more.
@@ -186,28 +186,34 @@ where
         .filter_map(move |event| {
             let update = match event {
                 Ok(seen) => read(seen),
-                Err(error) => Some(Update::Broken { resource, why: broken(resource, &error) }),
+                Err(error) => {
+                    let (why, refused) = broken(resource, &error);
+                    Some(Update::Broken { resource, why, refused })
+                }
             };
             std::future::ready(update)
         })
         .boxed()
 }
 
-/// The error of a watch in words; a missing right is named with its rule.
-fn broken(resource: &str, error: &watcher::Error) -> String {
-    let forbidden = match error {
+/// The error of a watch in words, a missing right with its rule; and whether the API server refused it, so that asking
+/// again is of no use.
+fn broken(resource: &str, error: &watcher::Error) -> (String, bool) {
+    let status = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(s))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(s)) => s.code == 403,
-        watcher::Error::WatchError(status) => status.code == 403,
-        _ => false,
+        | watcher::Error::WatchStartFailed(kube::Error::Api(s)) => Some(s),
+        watcher::Error::WatchError(status) => Some(status),
+        _ => None,
     };
-    if forbidden {
-        let group = if resource.ends_with("sets") || resource == "deployments" { ".apps" } else { "" };
-        format!(
-            "{error}; hint: the daemon's account needs list and watch on {resource}{group} (ClusterRole probe-tuner-read)"
-        )
-    } else {
-        error.to_string()
+    let why = status.map_or_else(|| error.to_string(), |s| format!("{} {}: {}", s.code, s.reason, s.message.trim()));
+    match status.map_or(0, |s| s.code) {
+        403 => {
+            let group = if resource.ends_with("sets") || resource == "deployments" { ".apps" } else { "" };
+            let rule = format!("list and watch on {resource}{group} (ClusterRole probe-tuner-read)");
+            (format!("{why}; hint: the daemon's account needs {rule}"), true)
+        }
+        401 => (format!("{why}; hint: the API server does not know who asks: log in again"), true),
+        _ => (why, false),
     }
 }
 

@@ -77,6 +77,9 @@ pub enum Error {
     /// The first lists did not come in time; what was heard meanwhile.
     #[error("the cluster's namespaces, workloads and pods could not be listed within {0:?}")]
     NotInTime(Duration, Vec<String>),
+    /// The API server refused what there is no answer without; all that was heard.
+    #[error("the API server refuses to tell of the cluster's namespaces, workloads or pods")]
+    Refused(Vec<String>),
     /// A task of the daemon is dead: it goes on being useless, so it ends.
     #[error("the task {0} ended\nhint: this is a bug of probe-tuner; the process ends so that it is started anew")]
     Task(&'static str),

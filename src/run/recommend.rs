@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// What one pass found.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ pub struct Pass {
     pub at: Timestamp,
 }
 
+/// Without everything else there is no answer; without nodes their kubelets are not asked.
+const SPARED: &str = "nodes";
+/// After one refusal others are waited for until none came for so long.
+const REFUSALS_MORE: Duration = Duration::from_millis(500);
 /// Most different warnings that are kept.
 const MOST_WARNINGS: usize = 20;
 
@@ -63,8 +67,12 @@ pub async fn recommend(setup: &Setup, scope: Scope, within: Duration) -> Result<
         shadowing: None,
     };
     let mut observer = observe::start(client.clone(), observing, Arc::new(move || tick.now()), facts, notices);
-    let mut pass =
-        Looking { engine: Engine::new(rules(config), clock.now()), off: BTreeMap::new(), warnings: BTreeSet::new() };
+    let mut pass = Looking {
+        engine: Engine::new(rules(config), clock.now()),
+        off: BTreeMap::new(),
+        warnings: BTreeSet::new(),
+        refused: false,
+    };
     recall(&mut pass, setup, patience, &clock).await;
     let mut progress = observer.progress.clone();
     let looked = async {
@@ -77,6 +85,8 @@ pub async fn recommend(setup: &Setup, scope: Scope, within: Duration) -> Result<
                 },
                 Some(o) = heard.recv() => pass.fact(o),
                 Some(n) = noticed.recv() => pass.notice(n),
+                // What else is refused is told with it.
+                () = sleep(REFUSALS_MORE), if pass.refused => break Err(Error::Refused(pass.told())),
             }
         }
     };
@@ -111,6 +121,8 @@ struct Looking {
     /// Workloads that are not opted in: judged because a person asked, shown with their own mode.
     off: BTreeMap<Uid, Mode>,
     warnings: BTreeSet<String>,
+    /// Something without which there is no answer was refused.
+    refused: bool,
 }
 
 impl Looking {
@@ -133,7 +145,12 @@ impl Looking {
             Notice::Scraped { node, result: Err((_, why)), .. } => {
                 self.warn(format!("node {node}: {why}; its pods' checks are unknown (DATA_GAP)"));
             }
-            Notice::WatchBroken { resource, why } => self.warn(format!("{resource} cannot be read: {why}")),
+            Notice::WatchBroken { resource, why, refused } => {
+                // Here a person asks, and not the daemon.
+                let why = why.replace("the daemon's account needs", "your account needs");
+                self.refused |= refused && resource != SPARED;
+                self.warn(format!("{resource} cannot be read: {why}"));
+            }
             Notice::UsageMissing { why, .. } => self.warn(format!("usage is unknown: {why}")),
             // One pass asks no endpoint.
             Notice::Scraped { .. }
@@ -142,6 +159,10 @@ impl Looking {
             | Notice::PodsUnreached { .. }
             | Notice::PodsReached => {}
         }
+    }
+
+    fn told(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings).into_iter().collect()
     }
 
     fn warn(&mut self, warning: String) {

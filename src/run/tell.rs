@@ -60,7 +60,7 @@ pub(super) async fn hear(
                     metrics.emit(&Event::Scraped { node: &node, took, bytes, again, result: Err((kind, why)) });
                 }
             },
-            Notice::WatchBroken { resource, why } => metrics.emit(&Event::WatchBroken { resource, why: &why }),
+            Notice::WatchBroken { resource, why, .. } => metrics.emit(&Event::WatchBroken { resource, why: &why }),
             Notice::UsageMissing { kind, why } => tracing::warn!(kind, %why, "usage is unknown"),
             Notice::UsageBack => tracing::info!("usage is known again"),
             Notice::Shadowed(Shadowed::Refused(rule)) => metrics.emit(&Event::ShadowRefused { rule: rule.word() }),
