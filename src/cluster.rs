@@ -18,6 +18,40 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
+/// Why nothing was reached: the error and what led to it, each once, and whether a certificate was not believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// In words.
+    pub text: String,
+    /// Some certificate in the chain was not believed.
+    pub certificate: bool,
+}
+
+impl Cause {
+    /// Of an error and all its sources.
+    pub fn of(error: &(dyn std::error::Error + 'static)) -> Cause {
+        let mut cause = Cause { text: error.to_string(), certificate: is_certificate(error) };
+        let mut source = error.source();
+        while let Some(error) = source {
+            cause.certificate |= is_certificate(error);
+            let words = error.to_string();
+            if !cause.text.contains(&words) {
+                cause.text = format!("{}: {words}", cause.text);
+            }
+            source = error.source();
+        }
+        cause
+    }
+}
+
+/// Whether it is, or wraps, a certificate that is not believed. An `io::Error` passes over what it wraps when it is asked
+/// for its source, and here one wraps another.
+fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
+        || wrapped.is_some_and(|inner| is_certificate(inner))
+}
+
 /// The name under which the API server notes down what we write.
 pub const FIELD_MANAGER: &str = "probe-tuner";
 

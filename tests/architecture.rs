@@ -58,7 +58,7 @@ const ROOMS: &[(&str, Kind, &[&str])] = &[
     // Not act: who looks does not touch.
     ("observe", Edge, &["annotations", "objects", "cluster", "ask"]),
     // Another source of the same facts: it knows the words and nothing of who asks.
-    ("prometheus", Edge, &[]),
+    ("prometheus", Edge, &["cluster"]),
     // Not observe: it reads afresh.
     ("act", Edge, &["annotations", "objects", "cluster"]),
     ("config", Edge, &[]),

@@ -23,3 +23,22 @@ impl Console<'_> {
         Ok(writeln!(self.out)?)
     }
 }
+
+/// Colours, where they are wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Paint(pub(super) bool);
+
+impl Paint {
+    /// In the style of an escape sequence's parameters.
+    pub(super) fn with(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    pub(super) fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    pub(super) fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+}

@@ -14,7 +14,7 @@
 use super::page::{PAGE_LIMIT, Page, PageError, Parser};
 use super::{Closed, Notice, Shared};
 use crate::ask;
-use crate::cluster::{Call, Failure, Patience};
+use crate::cluster::{Call, Cause, Failure, Patience};
 use crate::observation::Fact;
 use crate::units::Name;
 use futures::StreamExt;
@@ -372,26 +372,8 @@ impl Tokens {
 }
 
 fn connect_error(error: &hyper_util::client::legacy::Error) -> ScrapeError {
-    let mut text = error.to_string();
-    let mut certificate = false;
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        certificate |= is_certificate(cause);
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = cause.source();
-    }
+    let Cause { text, certificate } = Cause::of(error);
     if certificate { ScrapeError::Certificate(text) } else { ScrapeError::Connect(text) }
-}
-
-/// Whether it is, or wraps, a certificate that is not believed. An `io::Error` passes over what it wraps when it is asked
-/// for its source, and here one wraps another.
-fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
-    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
-        || wrapped.is_some_and(|inner| is_certificate(inner))
 }
 
 fn tls(trust: &Trust) -> Result<ClientConfig, ScrapeError> {

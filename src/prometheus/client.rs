@@ -2,6 +2,7 @@
 
 use super::answer::{Answer, Unreadable, cut, parse, parse_values};
 use super::history::Budget;
+use crate::cluster::Cause;
 use crate::units::Timestamp;
 use form_urlencoded::Serializer;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -452,25 +453,8 @@ fn config(store: RootCertStore) -> Result<ClientConfig, Error> {
 }
 
 fn unreached(error: &hyper_util::client::legacy::Error) -> Error {
-    let mut text = error.to_string();
-    let mut certificate = false;
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        certificate |= is_certificate(cause);
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = cause.source();
-    }
+    let Cause { text, certificate } = Cause::of(error);
     if certificate { Error::Certificate(text) } else { Error::Connect(text) }
-}
-
-/// Whether it is, or wraps, a certificate that is not believed.
-fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
-    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
-        || wrapped.is_some_and(|inner| is_certificate(inner))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Follows the brake: the annotation on the daemon's Lease, by a watch of that one object.
 
 use crate::annotations::Pause;
+use crate::cluster::Cause;
 use crate::store::pause::{LEASE, of, read};
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -46,7 +47,7 @@ pub(super) async fn follow(client: Client, namespace: String, word: watch::Sende
                     Err(e) => {
                         // Once for each time that it is out of sight: a server that is away is asked again and again.
                         if !std::mem::replace(&mut told, true) {
-                            let why = causes(&e);
+                            let why = Cause::of(&e).text;
                             tracing::warn!(why, "the brake (Lease {namespace}/{LEASE}) cannot be watched: no write until it is");
                         }
                         blind_since.get_or_insert_with(Instant::now);
@@ -68,20 +69,6 @@ pub(super) async fn follow(client: Client, namespace: String, word: watch::Sende
             }
         }
     }
-}
-
-/// An error and what led to it, each once.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 fn say(word: &watch::Sender<Pause>, pause: Pause) {

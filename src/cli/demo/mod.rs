@@ -2,6 +2,7 @@
 
 mod picture;
 
+use super::console::Paint;
 use super::{Console, Exit, Failure};
 use crate::run::demo::{self, Day, Kind, Line, Summary};
 use std::io::Write;
@@ -56,24 +57,6 @@ pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
     told?;
     closing(args.seed, &summary, paint, console.out)?;
     Ok(Exit::Done)
-}
-
-/// Colours, where they are wanted.
-#[derive(Clone, Copy)]
-struct Paint(bool);
-
-impl Paint {
-    fn with(self, code: &str, text: &str) -> String {
-        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    fn bold(self, text: &str) -> String {
-        self.with("1", text)
-    }
-
-    fn dim(self, text: &str) -> String {
-        self.with("2", text)
-    }
 }
 
 fn opening(seed: u64, paint: Paint, out: &mut dyn Write) -> std::io::Result<()> {

@@ -8,6 +8,7 @@ mod json;
 mod tables;
 mod words;
 
+use super::console::Paint;
 use crate::decide::Explanation;
 use crate::engine::View;
 use crate::picture;
@@ -60,24 +61,6 @@ fn text(all: &[Explained], colour: bool) -> String {
         }
     }
     if out.is_empty() { "no probe of this workload is judged: its owner has chosen none\n".into() } else { out }
-}
-
-/// Colours, where they are wanted.
-#[derive(Clone, Copy)]
-struct Paint(bool);
-
-impl Paint {
-    fn with(self, code: &str, text: &str) -> String {
-        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    fn bold(self, text: &str) -> String {
-        self.with("1", text)
-    }
-
-    fn dim(self, text: &str) -> String {
-        self.with("2", text)
-    }
 }
 
 /// Text that a terminal cannot take for a command.
