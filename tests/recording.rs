@@ -405,6 +405,27 @@ fn a_command_is_recorded_to_standard_output_until_it_is_interrupted() {
 }
 
 #[test]
+fn a_recording_that_is_there_is_not_overwritten_unless_told() {
+    let path = file("kept");
+    fs::write(&path, "t_s,latency_ms,ok\n0,1,1\n").unwrap();
+    let run = |more: &[&str]| {
+        let mut command = program();
+        command.args(["record", "--exec", "exit 7", "--rate", "10", "--for", "500ms", "-f"]).arg(&path).args(more);
+        let done = command.output().unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    let (code, err) = run(&[]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("is there already\n") && err.contains("--force"), "{err}");
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
+    let (code, err) = run(&["--force"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("no check was healthy"), "{err}");
+    assert!(fs::read_to_string(&path).unwrap().starts_with("# probe-tuner"));
+    fs::remove_file(&path).unwrap();
+}
+
+#[test]
 fn what_cannot_be_recorded_is_said_at_once() {
     let run = |args: &[&str]| {
         let done = program().arg("record").args(args).output().unwrap();

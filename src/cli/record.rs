@@ -7,7 +7,7 @@ use crate::record::MOST_ROWS;
 use crate::run::clock::Clock;
 use crate::run::record::{MOST_IN_FLIGHT, PATIENCE, Recording, Tally, preface, record};
 use crate::units::{Span, parse_span};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,6 +43,9 @@ pub struct Args {
     /// Write the trace to this file [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Overwrite that file
+    #[arg(long, requires = "file")]
+    force: bool,
     /// Record the load of this process's cgroup too
     #[arg(long, value_name = "PID", conflicts_with = "cgroup")]
     pid: Option<u32>,
@@ -94,11 +97,17 @@ pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
         let mut file;
         let out: &mut dyn Write = match &args.file {
             Some(path) => {
+                // An hour's recording is soon lost to the last line of a shell's history.
+                if !args.force && fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() > 0) {
+                    let there = Problem::new(format!("{}: is there already", path.display()));
+                    return Err(Failure::unreadable([there.hint("name another file, or overwrite it with --force")]));
+                }
                 file = BufWriter::new(File::create(path).map_err(|error| unwritable(path, &error))?);
                 &mut file
             }
             None => *out,
         };
+        let root = args.pid.filter(|_| recording.meter.is_root());
         let mut progress = Progress { shown: io::stderr().is_terminal(), err: *err };
         let failed = |error| match &args.file {
             Some(path) => unwritable(path, &error),
@@ -106,7 +115,7 @@ pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
         };
         out.write_all(preface(&recording, Clock::start().now()).as_bytes()).map_err(failed)?;
         let tally = record(recording, out, stop, |tally| progress.show(tally)).await.map_err(failed)?;
-        progress.end(&tally, args.file.as_deref())?;
+        progress.end(&tally, root, args.file.as_deref())?;
         Ok(Exit::Done)
     })
 }
@@ -138,7 +147,7 @@ impl Progress<'_> {
         }
     }
 
-    fn end(&mut self, tally: &Tally, file: Option<&Path>) -> io::Result<()> {
+    fn end(&mut self, tally: &Tally, root: Option<u32>, file: Option<&Path>) -> io::Result<()> {
         if self.shown {
             write!(self.err, "\r\x1b[K")?;
         }
@@ -160,6 +169,15 @@ impl Progress<'_> {
         }
         if tally.started == MOST_ROWS {
             writeln!(err, "stopped at {MOST_ROWS} checks, the most that a trace holds")?;
+        }
+        if let Some(pid) = root {
+            writeln!(
+                err,
+                "process {pid} is in the root cgroup: pod_cores is of all in it, outside a container of the whole machine"
+            )?;
+        }
+        if tally.rows > 0 && tally.healthy == 0 {
+            writeln!(err, "no check was healthy, and a replay of that says little: is it the right endpoint?")?;
         }
         match file {
             _ if tally.rows == 0 => writeln!(err, "no check has ended: there is nothing to replay"),

@@ -76,12 +76,14 @@ struct Reading {
 pub struct Meter {
     group: Option<Files>,
     readings: VecDeque<Reading>,
+    /// The group is the root of all.
+    root: bool,
 }
 
 impl Meter {
     /// A meter of the machine alone.
     pub fn machine() -> Self {
-        Meter { group: None, readings: VecDeque::new() }
+        Meter { group: None, readings: VecDeque::new(), root: false }
     }
 
     /// A meter of the machine and of the cgroup in this folder.
@@ -97,7 +99,7 @@ impl Meter {
         let both = [files(Version::V2), files(Version::V1)];
         let found = both.into_iter().find(|f| f.read().usage_nanos.is_some());
         let group = found.ok_or_else(|| LoadError::NoCounters { path: folder.to_owned() })?;
-        Ok(Meter { group: Some(group), readings: VecDeque::new() })
+        Ok(Meter { group: Some(group), readings: VecDeque::new(), root: false })
     }
 
     /// A meter of the machine and of the cgroup in which this process is.
@@ -132,7 +134,13 @@ impl Meter {
         if group.read().usage_nanos.is_none() {
             return Err(LoadError::NoGroup { pid });
         }
-        Ok(Meter { group: Some(group), readings: VecDeque::new() })
+        let place = text::v1_place(&list, "cpuacct").map(|(_, place)| place).or_else(|| text::v2_place(&list));
+        Ok(Meter { group: Some(group), readings: VecDeque::new(), root: place == Some("/") })
+    }
+
+    /// Whether the process was found in the root cgroup, whose load is that of everything in it.
+    pub fn is_root(&self) -> bool {
+        self.root
     }
 
     /// Which columns can be told here.
@@ -217,7 +225,7 @@ mod tests {
     }
 
     fn meter(readings: &[Reading]) -> Meter {
-        Meter { group: None, readings: readings.iter().copied().collect() }
+        Meter { group: None, readings: readings.iter().copied().collect(), root: false }
     }
 
     #[test]
