@@ -122,20 +122,6 @@ pub fn judge(
     judgements
 }
 
-/// What settings are expected to do to a probe, one by one; `None` while nothing is known of it, and for a startup
-/// probe.
-pub fn expect(
-    evidence: &Evidence,
-    workload: &Workload,
-    memory: &Memory,
-    prices: &Prices,
-    now: Timestamp,
-    (probe, settings): (&Probe, &[Settings]),
-) -> Vec<Option<Expectation>> {
-    let case = Case::new(evidence, workload, memory, prices, now, probe);
-    settings.iter().map(|s| case.expectation(*s)).collect()
-}
-
 /// The probes that the owner lets us judge.
 fn covered(workload: &Workload) -> impl Iterator<Item = &Probe> {
     workload.probes.iter().filter(|p| workload.permission.covers(&p.id.container, p.id.kind))

@@ -8,10 +8,9 @@
 use super::clock::Clock;
 use crate::annotations::{Annotations, Defaults, Rules as OwnersRules};
 use crate::cluster::{Call, Failure, Patience};
-use crate::decide::{self, Expectation, Judgement, Urgency};
+use crate::decide::{Alternative, Judgement, Urgency};
 use crate::engine::{Engine, Rules};
 use crate::evidence::RestartRecord;
-use crate::memory::Memory;
 use crate::objects;
 use crate::observation::{Fact, Observation};
 use crate::plan::Limits;
@@ -68,8 +67,8 @@ pub struct Change {
 pub struct Verdict {
     /// The engine's judgement.
     pub judgement: Judgement,
-    /// Today's numbers, the usual alternatives and the chosen one, each once, with what is expected of it.
-    pub alternatives: Vec<(Settings, Option<Expectation>)>,
+    /// Today's numbers, the usual alternatives and the chosen one, as an explanation has them; none of a startup probe.
+    pub alternatives: Vec<Alternative>,
 }
 
 /// What came of a backtest.
@@ -165,15 +164,12 @@ pub fn play(history: &History, address: &Address, numbers: Numbers, rules: &Rule
     watching.turn(history.until);
     let Watching { engine, changes, more, .. } = watching;
     let view = engine.view(uid);
-    let verdicts = view.iter().flat_map(|v| &v.judgements).map(|j| {
-        let probe = subject.workload.probe(&j.probe);
-        let settings = settings(j);
-        let expected = engine.evidence(uid).zip(probe).map(|(evidence, probe)| {
-            let (memory, at) = (Memory::default(), history.until);
-            decide::expect(evidence, &subject.workload, &memory, &rules.prices, at, (probe, &settings))
-        });
-        let expected = expected.unwrap_or_else(|| vec![None; settings.len()]);
-        Verdict { judgement: j.clone(), alternatives: settings.into_iter().zip(expected).collect() }
+    let verdicts = engine.explain(uid, history.until).into_iter().map(|e| {
+        let shown = settings(&e.judgement);
+        let place = |a: &Alternative| shown.iter().position(|s| *s == a.settings);
+        let mut alternatives: Vec<Alternative> = e.alternatives.into_iter().filter(|a| place(a).is_some()).collect();
+        alternatives.sort_by_key(place);
+        Verdict { judgement: e.judgement, alternatives }
     });
     Backtest {
         address: address.clone(),

@@ -1,7 +1,7 @@
 //! A backtest as a table for people and as a document for programs.
 
 use crate::cli::demo::wrap;
-use crate::decide::{Expectation, Urgency};
+use crate::decide::Urgency;
 use crate::prometheus::{History, Skipped};
 use crate::run::backtest::{Backtest, Change, Verdict};
 use crate::units::{Span, Timestamp};
@@ -32,8 +32,13 @@ fn tell(out: &mut String, history: &History, done: &Backtest, declared: bool) ->
     };
     writeln!(
         out,
-        "{} pods, {} versions; {} checks, {} failed; {restarts}; {} resets, {} gaps",
-        told.pods, told.versions, told.checks, told.failures, told.resets, told.gaps
+        "{}, {}; {}, {} failed; {restarts}; {}, {}",
+        count(told.pods as u64, "pod"),
+        count(told.versions as u64, "version"),
+        count(told.checks, "check"),
+        told.failures,
+        count(told.resets, "reset"),
+        count(told.gaps, "gap")
     )?;
     let numbers = if declared { "as the cluster declares them now" } else { "as --settings says" };
     writeln!(out, "numbers: {numbers}, taken for all of that time; how checks failed is not known to a Prometheus")?;
@@ -43,26 +48,40 @@ fn tell(out: &mut String, history: &History, done: &Backtest, declared: bool) ->
         for line in wrap(&plain(&j.message), WIDTH - 2) {
             writeln!(out, "  {line}")?;
         }
-        if alternatives.iter().all(|(_, e)| e.is_none()) {
+        if alternatives.iter().all(|a| a.false_restarts.is_none()) {
             continue;
         }
         writeln!(
             out,
-            "  {:<10} {:>14} {:>10} {:>12} {:>10}",
-            "NUMBERS", "FALSE A YEAR", "AT MOST", "HANG WITHIN", "LOSS"
+            "  {:<10} {:>12} {:>10} {:>12} {:>8} {:>7} {:>6} {:>6}",
+            "NUMBERS", "FALSE A YEAR", "AT MOST", "HANG WITHIN", "WAITING", "FALSE", "UNSEEN", "LOSS"
         )?;
-        for (settings, expected) in alternatives {
-            let mark = match () {
-                () if *settings == j.wanted && j.wanted != j.current => "  <- recommended",
-                () if *settings == j.current => "  <- today",
-                () => "",
+        for a in alternatives {
+            let mark = match (&a.objection, a.settings) {
+                (_, s) if s == j.wanted && j.wanted != j.current => "  <- recommended".to_owned(),
+                (_, s) if s == j.current => "  <- today".to_owned(),
+                (Some(objection), _) => format!("  no: {objection}"),
+                (None, _) => String::new(),
             };
-            let cells = expected.map_or(["unknown".into(), String::new(), String::new(), String::new()], |e| {
-                [figure(e.false_restarts), figure(e.upper), format!("{}s", e.detect_seconds), format!("{:.0}", e.loss)]
-            });
-            let [rate, upper, hang, loss] = cells;
-            writeln!(out, "  {settings:<10} {rate:>14} {upper:>10} {hang:>12} {loss:>10}{mark}")?;
+            let (rate, upper) = (a.false_restarts.map(figure), a.upper.map(figure));
+            let unknown = || "unknown".to_owned();
+            writeln!(
+                out,
+                "  {:<10} {:>12} {:>10} {:>12} {:>8.0} {:>7.0} {:>6.0} {:>6.0}{mark}",
+                a.settings.to_string(),
+                rate.unwrap_or_else(unknown),
+                upper.unwrap_or_else(unknown),
+                format!("{}s", a.settings.worst_hang_detection()),
+                a.carrying,
+                a.restarts_cost,
+                a.unseen,
+                a.loss
+            )?;
         }
+        writeln!(
+            out,
+            "  (the last four in pod-seconds a pod-year: waiting for a verdict, false restarts, what was not seen yet; the sum)"
+        )?;
     }
     writeln!(out)?;
     if done.changes.is_empty() {
@@ -80,6 +99,12 @@ fn tell(out: &mut String, history: &History, done: &Backtest, declared: bool) ->
         writeln!(out, "and {more} more (-o json has the first {})", done.changes.len())?;
     }
     Ok(())
+}
+
+/// `1 pod`, `2 pods`.
+fn count(n: u64, what: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{s}")
 }
 
 /// `10/1/3 -> 10/12/2  LOOSEN, waits for your next rollout`.
@@ -202,12 +227,14 @@ fn probe(verdict: &Verdict) -> Value {
         "reason": j.reason.code(),
         "message": j.message,
         "confidence": round(j.confidence),
-        "alternatives": verdict.alternatives.iter().map(|(s, e)| json!({
-            "settings": s.to_string(),
-            "expected": e.map(|Expectation { false_restarts, upper, detect_seconds, loss }| json!({
-                "false_restarts": round(false_restarts), "upper": round(upper), "detect_seconds": detect_seconds,
-                "loss": round(loss),
+        "alternatives": verdict.alternatives.iter().map(|a| json!({
+            "settings": a.settings.to_string(),
+            "expected": a.false_restarts.zip(a.upper).map(|(rate, upper)| json!({
+                "false_restarts": round(rate), "upper": round(upper),
+                "detect_seconds": a.settings.worst_hang_detection(), "loss": round(a.loss),
+                "waiting": round(a.carrying), "unseen": round(a.unseen),
             })),
+            "objection": a.objection.map(|o| o.word()),
         })).collect::<Vec<_>>(),
     })
 }
