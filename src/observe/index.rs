@@ -13,6 +13,7 @@ use crate::units::{Name, Timestamp, Uid};
 use crate::workload::{Address, Pod, Workload, WorkloadKind};
 use k8s_openapi::api::core::v1::Event;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 mod reach;
@@ -33,6 +34,8 @@ pub enum Scope {
 pub struct Node {
     /// Where its kubelet listens: an address of its status, and the port that it names there.
     pub kubelet: Option<(Name, u16)>,
+    /// All addresses of its status, of every type, each once: none of them is a pod's own. At most 64.
+    pub addresses: Vec<IpAddr>,
     /// `status.allocatable.cpu`, in cores.
     pub allocatable_cores: Option<f64>,
 }

@@ -21,10 +21,13 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::net::IpAddr;
 use tokio::sync::mpsc;
 
 /// Objects a page of a list: a pod's object takes some 20 KiB while it is read, so a page takes 2 MiB.
 const PAGE: u32 = 100;
+/// Addresses of a node that are kept: a machine has a few of each family, and its kubelet writes the list.
+const ADDRESSES: usize = 64;
 
 /// What the watches tell.
 #[derive(Debug)]
@@ -226,7 +229,9 @@ fn node(object: &NodeObject) -> Node {
     let addresses = || status.into_iter().flat_map(|s| s.addresses.iter().flatten());
     // The kubelet's certificate names its InternalIP first of all; Hostname is what is left where there is none.
     let address = ["InternalIP", "Hostname"].iter().find_map(|kind| addresses().find(|a| a.type_ == *kind));
+    let known: BTreeSet<IpAddr> = addresses().filter_map(|a| a.address.parse().ok()).take(ADDRESSES).collect();
     Node {
+        addresses: known.into_iter().collect(),
         kubelet: address.map(|a| Name::from(&*a.address)).zip(port),
         allocatable_cores: status.and_then(|s| quantity(&s.allocatable.as_ref()?.get("cpu")?.0)),
     }

@@ -7,7 +7,7 @@ use crate::objects::{Unaskable, Way};
 use crate::policy::Mode;
 use crate::units::Name;
 use crate::workload::ProbeId;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 impl Index {
     /// The pods whose owners allow it, that have something to ask.
@@ -83,16 +83,12 @@ impl Index {
 
     /// Whether an address is a pod's own: a kubelet may write what it likes into a pod's status, and must not be able to
     /// send us to a metadata service, to a node, or to ourselves.
+    ///
+    /// This is a list of what is refused, not of what is allowed: no object of the cluster says where its pods may be. A
+    /// node's `spec.podCIDRs` are empty, or ignored, wherever the network plugin hands out addresses by itself (Calico's
+    /// pools, Cilium's, the VPC addresses of EKS), so that to ask for them would refuse most honest pods there.
     fn ours_alone(&self, pod: &PodEntry, address: IpAddr) -> Result<(), Rule> {
-        let local = match address {
-            IpAddr::V4(a) => a.is_link_local() || a.is_broadcast(),
-            IpAddr::V6(a) => a.is_unicast_link_local() || a.to_ipv4_mapped().is_some(),
-        };
-        if local || address.is_unspecified() || address.is_multicast() {
-            return Err(Rule::Address);
-        }
-        let of_node = |name: &Name| self.nodes.get(name)?.kubelet.as_ref()?.0.parse::<IpAddr>().ok();
-        if self.nodes.keys().filter_map(of_node).any(|n| n == address) {
+        if never_a_pods(address) || self.nodes.values().any(|n| n.addresses.contains(&address)) {
             return Err(Rule::Address);
         }
         // Two that claim one address: the one is gone, and nobody knows which.
@@ -118,4 +114,39 @@ impl Entry {
         let permission = &self.declared.record.permission;
         self.rules.shadow_checks && permission.mode > Mode::Off && permission.skip.is_none()
     }
+}
+
+/// What clouds answer at to every machine, besides the link's own addresses (169.254.169.254 of nearly all of them).
+const METADATA: [IpAddr; 7] = [
+    // Alibaba Cloud.
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200)),
+    // Azure's platform, `WireServer`.
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    // Google Cloud.
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    // Oracle Cloud.
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
+    // Akamai.
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1)),
+    // Scaleway.
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
+];
+
+/// Whether no network gives such an address to a pod: of a link, of many, of a cloud's own services, or an IPv4 address in
+/// the clothes of an IPv6 one.
+fn never_a_pods(address: IpAddr) -> bool {
+    let special = match address {
+        IpAddr::V4(a) => a.is_link_local() || a.is_broadcast(),
+        IpAddr::V6(a) => match a.segments() {
+            // IPv4-compatible, mapped and translated; loopback has a rule of its own.
+            [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => !a.is_loopback(),
+            // NAT64: what is behind it is an IPv4 address outside.
+            [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] => true,
+            // AWS: metadata, credentials of pods, names, time.
+            [0xfd00, 0xec2, ..] => true,
+            _ => a.is_unicast_link_local(),
+        },
+    };
+    special || address.is_unspecified() || address.is_multicast() || METADATA.contains(&address)
 }

@@ -207,8 +207,8 @@ fn a_node_is_believed_only_about_its_own_pods() {
     assert_eq!(index.pod_on("n2", "shop", "web-1"), None);
     assert_eq!(index.targets(), BTreeMap::from([("n1".into(), None)]));
     let kubelet = Some(("10.0.0.1".into(), 10250));
-    index.node_is("n1".into(), Node { kubelet: kubelet.clone(), allocatable_cores: None });
-    index.node_is("n2".into(), Node { kubelet: None, allocatable_cores: None });
+    index.node_is("n1".into(), Node { kubelet: kubelet.clone(), addresses: vec![], allocatable_cores: None });
+    index.node_is("n2".into(), Node { kubelet: None, addresses: vec![], allocatable_cores: None });
     assert_eq!(index.targets(), BTreeMap::from([("n1".into(), kubelet)]));
 }
 
@@ -297,12 +297,28 @@ fn an_address_that_is_none_of_a_pod_is_never_asked() {
     let mut index = index();
     opt(&mut index, &[("mode", "auto"), ("shadow-checks", "on")]);
     news(&mut index, declared(1, 1, &[]));
-    index.node_is("n9".into(), Node { kubelet: Some(("10.9.9.9".into(), 10250)), allocatable_cores: None });
-    for address in
-        ["169.254.169.254", "fe80::1", "127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "224.0.0.1", "10.9.9.9"]
-    {
+    let addresses = ["10.9.9.9", "203.0.113.9", "2001:db8::9"].map(|a| a.parse().unwrap()).to_vec();
+    index.node_is("n9".into(), Node { kubelet: Some(("n9".into(), 10250)), addresses, allocatable_cores: None });
+    let refused = [
+        // Of this machine, of its link, of nobody, of many.
+        ["127.0.0.1", "::1", "169.254.169.254", "169.254.170.23", "fe80::1", "fe80::a9fe:a9fe"].as_slice(),
+        &["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "ff0e::1"],
+        // Of a node, of any type.
+        &["10.9.9.9", "203.0.113.9", "2001:db8::9", "::ffff:10.9.9.9", "64:ff9b::10.9.9.9", "::10.9.9.9"],
+        // Of a cloud.
+        &["100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fd00:c1::a9fe:a9fe"],
+        &["fd00:100::100:200", "fd00:a9fe:a9fe::1", "fd00:42::42"],
+        // The same in other clothes.
+        &["::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:168.63.129.16", "64:ff9b::169.254.169.254"],
+        &["64:ff9b::100.100.100.200", "64:ff9b:1::169.254.169.254", "::169.254.169.254", "::ffff:0:a9fe:a9fe"],
+    ];
+    for address in refused.concat() {
         news(&mut index, reachable(7, address, |_| ()));
         assert_eq!(targets(&index), [(7, Err("address"))], "{address}");
+    }
+    for address in ["10.9.9.8", "100.100.100.201", "203.0.113.8", "240.0.0.7", "2001:db8::8", "fd00:ec3::7"] {
+        news(&mut index, reachable(7, address, |_| ()));
+        assert!(targets(&index)[0].1.is_ok(), "{address}");
     }
     news(&mut index, reachable(7, "", |_| ()));
     assert_eq!(targets(&index), [(7, Err("no_address"))]);
