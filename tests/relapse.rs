@@ -129,7 +129,22 @@ fn evidence_of_format_1_is_still_read() {
     assert_eq!((seen.slow_together(), old.restarts()[0].relapsed), (None, false));
     let new = Evidence::decode(&old.encode()).unwrap();
     assert_eq!((new.encode(), new.seen(&id)), (old.encode(), Some(seen)));
-    assert_eq!(old.encode()[3], 2);
+    assert_eq!(old.encode()[3], 3);
+}
+
+#[test]
+fn evidence_of_format_2_is_still_read() {
+    // Eight days of five pods with loud neighbours: three were killed, two of them in vain.
+    let old = Evidence::decode(include_bytes!("data/evidence/format-2.bin")).unwrap();
+    let id = probe_tuner::workload::ProbeId { container: "app".into(), kind: ProbeKind::Liveness };
+    let seen = old.seen(&id).unwrap();
+    assert_eq!(old.restarts().iter().filter(|r| r.relapsed).count(), 2);
+    assert_eq!(old.rollouts(), (1, Some(Timestamp::from_seconds(1_768_132_800))));
+    assert_eq!(seen.watched(), Span::from_seconds(691_185));
+    assert!(old.restarts().iter().all(|r| !r.ailed) && !seen.cured());
+    let new = Evidence::decode(&old.encode()).unwrap();
+    assert_eq!((new.encode(), new.seen(&id)), (old.encode(), Some(seen)));
+    assert_eq!(old.encode()[3], 3);
 }
 
 #[test]
@@ -194,4 +209,64 @@ fn what_is_told_late_of_the_life_before_is_no_relapse_of_the_next() {
     }
     assert_eq!(s.evidence.restarts().len(), 1);
     assert!(!s.evidence.restarts()[0].relapsed);
+}
+
+#[test]
+fn a_slow_answer_in_the_first_minute_of_a_life_is_no_relapse() {
+    // The caches of the new life fill while the first checks come.
+    let mut s = stage();
+    let killed = hang(0.004);
+    s.play(Span::MINUTE * 30, |i, t| if i == 1 && (85..140).contains(&t) { Answer::After(1.8) } else { killed(i, t) });
+    assert_eq!(s.evidence.restarts().len(), 1);
+    assert!(!s.evidence.restarts()[0].relapsed);
+}
+
+#[test]
+fn refusals_that_end_in_a_kill_are_no_spells() {
+    let mut s = stage();
+    // A pod that has crashed refuses until it is killed: eight times, hours apart.
+    for n in 0..8 {
+        s.play(Span::HOUR * 4, |i, t| if i == n % 3 && t < 25 { Answer::Refused } else { well(i, t) });
+    }
+    assert_eq!(s.evidence.restarts().len(), 8);
+    let refusals = |s: &Stage| s.evidence.seen(&liveness()).unwrap().refusals();
+    assert_eq!(refusals(&s), 0.0);
+    // One that answers again by itself was a spell.
+    s.play(Span::HOUR, |i, t| if i == 1 && t < 9 { Answer::Refused } else { well(i, t) });
+    assert!(refusals(&s) > 0.9, "{}", refusals(&s));
+}
+
+/// One replica after another answers above 1 s half of the time for two hours; `killed` says whether that ends in a hang
+/// and its restart, or by itself.
+fn ill_in_turn(turns: usize, killed: bool) -> Stage {
+    let mut s = stage();
+    for n in 0..turns {
+        s.play(Span::HOUR * 2, |i, t| match t % 60 {
+            ..30 if i == n % 3 => Answer::After(1.4),
+            _ => well(i, t),
+        });
+        s.play(Span::HOUR * 10, |i, t| if killed && i == n % 3 && t < 45 { Answer::After(60.0) } else { well(i, t) });
+    }
+    s
+}
+
+#[test]
+fn replicas_that_fall_ill_in_turn_and_are_cured_by_their_restart_are_sick_and_no_evidence() {
+    let runs = |s: &Stage| {
+        let seen = s.evidence.seen(&liveness()).unwrap();
+        [seen.this(), seen.past()]
+            .iter()
+            .flat_map(|e| e.table(Edge::One).extents())
+            .map(|e| f64::from(e.count))
+            .sum::<f64>()
+    };
+    let added = |killed| runs(&ill_in_turn(14, killed)) - runs(&ill_in_turn(8, killed));
+    let (cured, passed) = (added(true), added(false));
+    // What passes by itself and goes from node to node is what they run on.
+    assert!(cured < 0.2 * passed, "{cured} {passed}");
+    let ill = ill_in_turn(8, true);
+
+    assert!(ill.evidence.seen(&liveness()).unwrap().cured());
+    assert!(ill.evidence.restarts().iter().all(|r| r.ailed));
+    assert!(weight(&ill) < 0.02, "{}", weight(&ill));
 }

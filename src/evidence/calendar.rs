@@ -211,6 +211,7 @@ mod tests {
             failing: Failing::Slow,
             company: Company::Alone,
             relapsed: false,
+            ailed: false,
             lived: None,
             load: Default::default(),
             weight: 0.06,

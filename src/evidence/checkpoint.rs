@@ -21,9 +21,9 @@ use crate::workload::ProbeId;
 use thiserror::Error;
 
 const MAGIC: &[u8; 3] = b"PTE";
-/// Version 2 knows which restarts cured nothing, how pods begin, where replicas ail, and the levels of the hours. Every earlier one is still read;
-/// tests hold bytes of each.
-const VERSION: u8 = 2;
+/// Version 2 knows which restarts cured nothing, how pods begin, where replicas ail, and the levels of the hours; 3 knows
+/// how their spells end. Every earlier one is still read; tests hold bytes of each.
+const VERSION: u8 = 3;
 /// Kubernetes' own bound on names.
 const NAME: usize = 253;
 /// Most bins of a ring that are believed.
@@ -218,6 +218,7 @@ impl Writer {
             usual,
             slow_together,
             ailing,
+            spells,
             merged,
             season,
             // Begun anew.
@@ -263,6 +264,8 @@ impl Writer {
         self.number(u64::from(ailing.1));
         self.time(ailing.2);
         self.season(season);
+        self.float(spells.0);
+        self.float(spells.1);
     }
 
     fn restart(&mut self, r: &RestartRecord) {
@@ -278,6 +281,7 @@ impl Writer {
             failing,
             company,
             relapsed,
+            ailed,
             lived,
             load,
             weight,
@@ -287,7 +291,13 @@ impl Writer {
         self.name(pod_name);
         self.option(node.as_ref(), Writer::name);
         self.name(container);
-        self.0.extend_from_slice(&[*cause as u8, *failing as u8, *company as u8, u8::from(*relapsed)]);
+        self.0.extend_from_slice(&[
+            *cause as u8,
+            *failing as u8,
+            *company as u8,
+            u8::from(*relapsed),
+            u8::from(*ailed),
+        ]);
         self.double(*confidence);
         self.double(*weight);
         self.option(*settings, Writer::settings);
@@ -499,6 +509,7 @@ impl Reader<'_> {
         s.slow_together = self.since(2, None, Reader::time)?;
         s.ailing = self.since(2, (None, 0, None), |r| Ok((r.option(Reader::name)?, r.small()?, r.time()?)))?;
         s.season = self.since(2, Season::default(), Reader::season)?;
+        s.spells = self.since(3, (0.0, 0.0), |r| Ok((r.finite()?, r.finite()?)))?;
         Ok(s)
     }
 
@@ -510,6 +521,7 @@ impl Reader<'_> {
         let failing = self.one_of(&[Failing::Slow, Failing::Fast, Failing::Untold], "a way of failing")?;
         let company = self.one_of(&[Company::Alone, Company::Beside, Company::Shared], "a company")?;
         let relapsed = self.since(2, false, Reader::flag)?;
+        let ailed = self.since(3, false, Reader::flag)?;
         let (confidence, weight) = (self.double()?, self.double()?);
         let settings = self.option(Reader::settings)?;
         let lived = self.option(|r| Ok(Span::from_nanos(r.signed()?)))?;
@@ -528,6 +540,7 @@ impl Reader<'_> {
             failing,
             company,
             relapsed,
+            ailed,
             lived,
             load,
             weight: weight.min(1.0),

@@ -1,5 +1,6 @@
 //! The facts as they come in.
 
+use super::life::SETTLES;
 use super::pods::PodState;
 use super::seen::Seen;
 use super::shadow::Shadow;
@@ -161,7 +162,7 @@ impl Evidence {
                     let name = self.probes[probe].id().container.clone();
                     let mut new = PodProbe::new(probe, name, p.id.kind, p.settings, p.initial_delay);
                     if at.since(pod.created) <= YOUNG {
-                        new.beginning = Some(Beginning { since: at, after_kill: false, answers: (0, 0) });
+                        new.beginning = Some(Beginning { since: at, after_kill: false, answers: (0, 0), cured: false });
                     }
                     self.pods[index].probes.push(new);
                 }
@@ -229,7 +230,7 @@ impl Evidence {
             seen.reset_at = Some(at);
         }
         if let Some(b) = beginning
-            && before.is_some_and(|from| from >= b.since)
+            && before.is_some_and(|from| from >= b.since + SETTLES)
         {
             self.begin(at, index, i, b, &said);
         }
@@ -295,8 +296,10 @@ impl Evidence {
     fn sick_now(&mut self, at: Timestamp, index: usize, probe: usize) -> bool {
         let mut own = 0;
         let mut second = 0;
+        let mut passed = 0.0;
         for (i, pod) in self.pods.iter_mut().enumerate() {
             let Some(p) = pod.probes.iter_mut().find(|p| p.probe == probe) else { continue };
+            passed += f32::from(u8::from(p.recovered(at)));
             if i == index {
                 p.count_run(at);
                 own = p.runs_lately(at);
@@ -304,10 +307,14 @@ impl Evidence {
                 second = second.max(p.runs_lately(at));
             }
         }
+        self.probes[probe].spells.1 += passed;
         if self.pods.len() < 2 || own < SICK_RUNS || own <= 4 * (second + 1) {
             return false;
         }
-        let pod = &self.pods[index];
+        let pod = &mut self.pods[index];
+        if let Some(p) = pod.probes.iter_mut().find(|p| p.probe == probe) {
+            p.ails(at, SICK_RUNS);
+        }
         self.probes[probe].ails(at, pod.node.as_ref().unwrap_or(&pod.name))
     }
 

@@ -14,6 +14,8 @@ use crate::workload::{Container, Pod};
 const SAME_RESTART: Span = Span::from_nanos(600 * 1_000_000_000);
 /// An event may be slower than the status that it explains.
 const LATE_EVENT: Span = Span::from_nanos(180 * 1_000_000_000);
+/// A life's first minute is not what it will be: the end of the one before, a start, caches that fill.
+pub(super) const SETTLES: Span = Span::MINUTE;
 /// Restarts between two looks at a pod of which only the last can be explained; more are counted, not listed.
 const HIDDEN: u32 = 5;
 
@@ -182,7 +184,6 @@ impl Evidence {
                 known.failing = p.run_failing(at);
             }
             if cause == Cause::LivenessKill {
-                self.probes[probe].refused_by_kill(known.at, known.failing);
                 self.restarts[record].company = self.company_of(&self.restarts[record], probe);
                 self.share(record);
             }
@@ -248,6 +249,7 @@ impl Evidence {
             failing,
             company: Company::Alone,
             relapsed: false,
+            ailed: false,
             lived,
             load,
             weight: 0.0,
@@ -256,9 +258,6 @@ impl Evidence {
             && let Some(probe) = probe
         {
             record.company = self.company_of(&record, probe);
-            if failing != Failing::Slow {
-                self.probes[probe].refused_by_kill(at, failing);
-            }
         }
         if self.restarts.len() >= RESTARTS {
             let gone = self.restarts.remove(0);
@@ -268,7 +267,11 @@ impl Evidence {
         if cause == Cause::LivenessKill
             && let Some(p) = self.pods[index].find(container, kind)
         {
-            p.beginning = Some(Beginning { since: at, after_kill: true, answers: (0, 0) });
+            let cured = p.ends_spell(at);
+            p.beginning = Some(Beginning { since: at, after_kill: true, answers: (0, 0), cured });
+            if let Some(r) = self.restarts.last_mut() {
+                r.ailed = cured;
+            }
         }
         if cause == Cause::LivenessKill {
             self.share(self.restarts.len() - 1);
@@ -347,6 +350,10 @@ impl Evidence {
         let uid = pod.uid;
         if let Some(p) = pod.probes.iter_mut().find(|p| p.probe == probe) {
             p.beginning = (!over).then_some(b);
+        }
+        if over && b.cured {
+            let spells = &mut self.probes[probe].spells;
+            *(if unwell { &mut spells.1 } else { &mut spells.0 }) += 1.0;
         }
         // Before it is known what is usual, nothing tells how a life begins.
         if over && !b.after_kill && (unwell || slow.is_some()) {

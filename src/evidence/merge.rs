@@ -174,6 +174,7 @@ impl Seen {
         self.starts.merge(other.starts);
         self.season.merge(other.season);
         self.begun = (self.begun.0 + other.begun.0, self.begun.1 + other.begun.1);
+        self.spells = (self.spells.0 + other.spells.0, self.spells.1 + other.spells.1);
         for (mine, theirs) in self.usual.iter_mut().zip(other.usual) {
             *mine += theirs;
         }

@@ -107,6 +107,8 @@ pub struct RestartRecord {
     pub company: Company,
     /// It was slow again within [`RELAPSE`] of the restart: the restart cured nothing.
     pub relapsed: bool,
+    /// It had been slow far more often than the others in the hours before.
+    pub ailed: bool,
     /// How long the life was that ended; `None` where unknown.
     pub lived: Option<Span>,
     /// How busy the node and the pod were then.

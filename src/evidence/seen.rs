@@ -27,6 +27,8 @@ const UNUSUAL: f32 = 0.01;
 const KNOWN_ANSWERS: f32 = 500.0;
 /// Replicas that take turns at being slow this often are not sick.
 const WANDERS: u32 = 2;
+/// Spells of one replica that its restart must have cured before that is the rule.
+const CURES: f32 = 2.5;
 /// Their turns are at most this far apart.
 const WANDERING: Span = Span::from_nanos(7 * 86_400 * 1_000_000_000);
 /// Most kinds of older restarts kept as sums.
@@ -87,6 +89,9 @@ pub struct Seen {
     /// Where the last runs were set aside as those of a sick replica, how often it was elsewhere than before, and when
     /// last.
     pub(super) ailing: (Option<Name>, u32, Option<Timestamp>),
+    /// Spells in which one replica was slow far more often than the others, decayed: those that a kill of that replica
+    /// cured, and those that passed by themselves.
+    pub(super) spells: (f32, f32),
     /// The levels of the last weeks' hours.
     pub(super) season: Season,
     /// Not written down.
@@ -119,6 +124,7 @@ impl Seen {
             usual: [0.0; LOW + 1],
             slow_together: None,
             ailing: (None, 0, None),
+            spells: (0.0, 0.0),
             season: Season::default(),
             shadow: None,
             merged: 0,
@@ -250,7 +256,15 @@ impl Seen {
             (*last, *turns) = (Some(place.clone()), if stands { turns.saturating_add(1) } else { 1 });
             *since = Some(at);
         }
-        *turns <= WANDERS
+        let wanders = *turns > WANDERS;
+        !wanders || self.cured()
+    }
+
+    /// Whether such spells end with a restart of the replica, and seldom by themselves: then it was the replica that was
+    /// sick, one after another, and not what they run on.
+    pub fn cured(&self) -> bool {
+        let (cured, passed) = self.spells;
+        cured >= CURES && cured > passed
     }
 
     /// Intervals that had to be merged for want of room.
@@ -317,6 +331,8 @@ impl Seen {
             self.usual.iter_mut().for_each(|n| *n *= factor);
             self.begun.0 *= factor;
             self.begun.1 *= factor;
+            self.spells.0 *= factor;
+            self.spells.1 *= factor;
             self.regimes.iter_mut().for_each(|r| r.days *= factor);
             self.older.iter_mut().for_each(|o| o.weight *= factor);
         }
@@ -341,13 +357,6 @@ impl Seen {
         if after > Span::ZERO && after <= GAP {
             let slack = Span::from_nanos(after.nanos() / 8);
             self.interval = Some(self.interval.map_or(after, |i| after.min(i + slack.min(Span::SECOND))));
-        }
-    }
-
-    /// A probe gave up on refusals that no later scrape will tell of.
-    pub(super) fn refused_by_kill(&mut self, at: Timestamp, failing: Failing) {
-        if failing == Failing::Fast {
-            self.refused(at);
         }
     }
 

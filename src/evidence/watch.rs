@@ -79,7 +79,7 @@ pub(super) struct Said {
     pub(super) ended: [Option<(f32, f32)>; 5],
     /// A check was slower than a second.
     pub(super) slow: bool,
-    /// A check was refused, as an event told.
+    /// Checks that were refused, as an event told, are answered again: it was a spell and no fault.
     pub(super) refused: bool,
     /// Some check failed at once, or nobody knows how it failed.
     pub(super) failed_fast: bool,
@@ -99,6 +99,8 @@ pub(super) struct Beginning {
     pub(super) after_kill: bool,
     /// Answers so far, and those slower than is usual.
     pub(super) answers: (u32, u32),
+    /// The kill ended a spell in which this replica alone was slow.
+    pub(super) cured: bool,
 }
 
 /// One probe of one pod.
@@ -128,6 +130,8 @@ pub(super) struct PodProbe {
     class: Option<(Timestamp, Failing)>,
     /// Failures of open runs of which nothing told the class.
     untold: bool,
+    /// An event told that checks of the run under way were refused.
+    refused: bool,
     /// The container's life ended at this moment, after so many failures in a row as were known then: failures until
     /// then belong to its end.
     given_up: Option<(Timestamp, u32)>,
@@ -139,6 +143,10 @@ pub(super) struct PodProbe {
     pub(super) failing: Option<(Timestamp, (f32, f32))>,
     pub(super) regime_at: [Option<Timestamp>; 4],
     pub(super) outage_at: Option<Timestamp>,
+    /// When it last was slow far more often than the others.
+    ailed_at: Option<Timestamp>,
+    /// Slow runs that ended in this life of its container.
+    runs_in_life: u32,
     /// Slow runs in this and the last block of three hours.
     block: (i64, u32, u32),
 }
@@ -161,12 +169,15 @@ impl PodProbe {
             told_in_run: (0, 0),
             class: None,
             untold: false,
+            refused: false,
             given_up: None,
             slow_at: None,
             refused_at: None,
             failing: None,
             regime_at: [None; 4],
             outage_at: None,
+            ailed_at: None,
+            runs_in_life: 0,
             block: (0, 0, 0),
         }
     }
@@ -249,7 +260,6 @@ impl PodProbe {
         }
         self.look(at, &mut said, visible);
         said.slow = above[0] + slow > 0;
-        said.refused = told && fast > 0;
         said.failed_fast = fast > 0;
         if said.slow {
             self.slow_at = Some(at);
@@ -260,8 +270,10 @@ impl PodProbe {
         if failed == 0 {
             self.told_in_run = (0, 0);
             self.untold = false;
+            said.refused = std::mem::take(&mut self.refused);
         } else {
             self.untold |= !told;
+            self.refused |= told && fast > 0;
         }
         said
     }
@@ -369,6 +381,7 @@ impl PodProbe {
         let known = self.failed_in_a_row;
         self.forget_runs();
         self.given_up = Some((at, known));
+        self.runs_in_life = 0;
     }
 
     pub(super) fn forget_runs(&mut self) {
@@ -377,6 +390,7 @@ impl PodProbe {
         self.told = (0, 0);
         self.told_in_run = (0, 0);
         self.untold = false;
+        self.refused = false;
         self.pending = Span::ZERO;
     }
 
@@ -384,11 +398,29 @@ impl PodProbe {
     pub(super) fn count_run(&mut self, at: Timestamp) {
         self.turn_block(at);
         self.block.1 = self.block.1.saturating_add(1);
+        self.runs_in_life = self.runs_in_life.saturating_add(1);
     }
 
     pub(super) fn runs_lately(&mut self, at: Timestamp) -> u32 {
         self.turn_block(at);
         self.block.1.saturating_add(self.block.2)
+    }
+
+    /// It is slow far more often than the others; in this life, if it was `runs` times in it.
+    pub(super) fn ails(&mut self, at: Timestamp, runs: u32) {
+        if self.runs_in_life >= runs {
+            self.ailed_at = Some(at);
+        }
+    }
+
+    /// Whether a spell of being slow far more often than the others passed by itself since it was last asked.
+    pub(super) fn recovered(&mut self, at: Timestamp) -> bool {
+        self.ailed_at.take_if(|then| at.since(*then) > BLOCK * 2).is_some()
+    }
+
+    /// Whether the life that ends now ends such a spell.
+    pub(super) fn ends_spell(&mut self, at: Timestamp) -> bool {
+        self.ailed_at.take().is_some_and(|then| at.since(then) <= BLOCK)
     }
 
     fn turn_block(&mut self, at: Timestamp) {

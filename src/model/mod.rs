@@ -32,6 +32,8 @@ const TRUE_FAULTS: (f64, f64) = (8.0, 4.0);
 const UNEXPLAINED: f64 = 1.0;
 /// See [`UNEXPLAINED`].
 const SPEAKS: f64 = 3.0;
+/// How much likelier a replica that had been ill alone for hours truly hung, where restarts cure that.
+const AILED: f64 = 0.1;
 /// Pod-years after which a workload's own rate of true faults weighs as much as the usual one.
 const KNOWN_YEARS: f64 = 0.25;
 /// An edge is used once it has been visible in this share of the time in which 1 s was.
@@ -264,6 +266,8 @@ struct Surroundings {
     chance: Option<f64>,
     /// The chance that a replica is slow within ten minutes of a restart that cured it.
     relapse: f64,
+    /// Whether replicas that fall ill alone are cured by their restart.
+    cured: bool,
 }
 
 impl Surroundings {
@@ -276,6 +280,7 @@ impl Surroundings {
         Surroundings {
             chance: (pods > 1).then(|| chance_of_company(pods, clusters, exposure)),
             relapse: seen.slow_start_chance().max(chance_of_company(1, clusters, exposure)),
+            cured: seen.cured(),
         }
     }
 
@@ -303,7 +308,9 @@ impl Surroundings {
             false if now.since(record.at) > RELAPSE => 0.5,
             false => 1.0,
         };
-        let evidence = company * relapse;
+        // It had been ill for hours, alone, and as with all before it the restart helped.
+        let ailed = if self.cured && record.ailed && !record.relapsed { AILED } else { 1.0 };
+        let evidence = company * relapse * ailed;
         // Runs that recovered know nothing of the stalls that never do: where a restart itself speaks for one, they are
         // not what it is weighed by alone.
         let p = if evidence > SPEAKS { p.max(UNEXPLAINED) } else { p };
