@@ -3,9 +3,11 @@
 
 mod support;
 
-use probe_tuner::evidence::{Edge, Evidence};
+use probe_tuner::evidence::{Cause, Company, Edge, Evidence};
 use probe_tuner::model::believe;
-use probe_tuner::units::Span;
+use probe_tuner::probe::ProbeKind;
+use probe_tuner::units::{Span, Timestamp, Uid};
+use probe_tuner::workload::{Container, Ended, Pod};
 use proptest::prelude::*;
 use support::fixtures::{liveness, renumbered, settings, workload};
 use support::stage::{Answer, Stage, well};
@@ -109,4 +111,89 @@ fn nothing_and_something_is_something() {
     let mut right = a.clone();
     right.merge(Evidence::new());
     assert_eq!((left.encode(), right.encode()), (a.encode(), a.encode()));
+}
+
+/// A pod of the workload, as its status tells it.
+fn status(uid: u128, at: Timestamp, restarts: u32, end: Option<Ended>) -> Pod {
+    Pod {
+        uid: Uid::from_bits(uid),
+        name: format!("web-{uid}").into(),
+        workload: workload("shop", "web").uid,
+        node: Some("node".into()),
+        probes: workload("shop", "web").probes,
+        containers: vec![Container {
+            name: "app".into(),
+            running_since: Some(at),
+            ready: true,
+            started: true,
+            restarts,
+            last_end: end,
+        }],
+        terminating: false,
+        created: Timestamp::EPOCH,
+        ready: true,
+    }
+}
+
+fn ended(code: i32, started: Timestamp, finished: Timestamp) -> Option<Ended> {
+    Some(Ended { reason: "Error".into(), code, started: Some(started), finished: Some(finished) })
+}
+
+/// A life of the daemon in which all went well until `second`.
+fn until(second: i64) -> Evidence {
+    let mut life = Evidence::new();
+    life.workload(Timestamp::EPOCH, &workload("shop", "web"));
+    life.pod(Timestamp::EPOCH, &status(1, Timestamp::EPOCH, 0, None));
+    life.pod(Timestamp::from_seconds(second), &status(1, Timestamp::EPOCH, 0, None));
+    life
+}
+
+/// What the next life goes on with, after it has gone through checkpoint.
+fn resumed(mut next: Evidence, at: Timestamp, earlier: &Evidence) -> Vec<(i64, Cause, f64)> {
+    next.resume(at, Evidence::decode(&earlier.encode()).unwrap(), &workload("shop", "web"));
+    let tally = next.tally(Timestamp::EPOCH, at + Span::HOUR);
+    assert_eq!((tally.probe_restarts + tally.other_restarts) as usize, next.restarts().len());
+    next.restarts().iter().map(|r| (r.at.floor_seconds(), r.cause, r.confidence)).collect()
+}
+
+#[test]
+fn a_kill_told_to_one_life_of_the_daemon_and_inferred_by_the_next_is_one_restart() {
+    let at = Timestamp::from_seconds;
+    let mut earlier = until(1000);
+    earlier.killing(at(1000), Uid::from_bits(1), &"app".into(), ProbeKind::Liveness);
+    let mut next = until(1010);
+    next.pod(at(1030), &status(1, at(1029), 1, ended(137, at(0), at(1028))));
+    assert_eq!(resumed(next.clone(), at(1040), &earlier), [(1000, Cause::LivenessKill, 0.99)]);
+    // A life that began after the kill is another's, and so is one long after it.
+    next.pod(at(1060), &status(1, at(1059), 2, ended(1, at(1029), at(1058))));
+    let both = [(1000, Cause::LivenessKill, 0.99), (1060, Cause::Crash, 0.9)];
+    assert_eq!(resumed(next, at(1070), &earlier), both);
+    let mut later = until(1010);
+    later.pod(at(1601), &status(1, at(1600), 1, ended(1, at(0), at(1600))));
+    assert_eq!(resumed(later, at(1610), &earlier).len(), 2);
+    let mut of_another = until(1010);
+    of_another.pod(at(1010), &status(2, at(0), 0, None));
+    of_another.pod(at(1030), &status(2, at(1029), 1, ended(137, at(0), at(1028))));
+    assert_eq!(resumed(of_another, at(1040), &earlier).len(), 2);
+}
+
+#[test]
+fn a_restart_that_one_life_of_the_daemon_could_not_explain_is_the_kill_that_the_next_is_told() {
+    let at = Timestamp::from_seconds;
+    let mut earlier = until(1000);
+    earlier.pod(at(1000), &status(1, at(1000), 1, ended(137, at(0), at(999))));
+    assert_eq!(earlier.restarts()[0].cause, Cause::Unknown);
+    let told = |second| {
+        let mut next = until(second);
+        next.killing(at(second), Uid::from_bits(1), &"app".into(), ProbeKind::Liveness);
+        next
+    };
+    assert_eq!(resumed(told(1060), at(1070), &earlier), [(1060, Cause::LivenessKill, 0.99)]);
+    assert_eq!(resumed(told(1181), at(1190), &earlier).len(), 2, "no event is so late");
+    // It comes in the company of another, which neither life alone could see.
+    earlier.pod(at(1000), &status(2, at(0), 0, None));
+    earlier.killing(at(1000), Uid::from_bits(2), &"app".into(), ProbeKind::Liveness);
+    let mut next = told(1060);
+    next.resume(at(1070), earlier, &workload("shop", "web"));
+    assert!(next.restarts().iter().all(|r| (r.company, r.weight) == (Company::Shared, 1.0)), "{:?}", next.restarts());
 }

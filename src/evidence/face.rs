@@ -6,7 +6,7 @@ use super::seen::Seen;
 use super::shadow::Shadow;
 use super::table::{Edge, OUTAGE_SECONDS};
 use super::watch::{Beginning, PodProbe, Said};
-use super::{Evidence, FULL, MAX_NODES, MAX_PODS, MAX_PROBES, NodeHeat, RESTARTS};
+use super::{Evidence, FULL, MAX_NODES, MAX_PODS, MAX_PROBES, NodeHeat};
 use crate::observation::{FailureClass, Sample, Usage};
 use crate::probe::{Handler, ProbeKind};
 use crate::units::{Name, Span, Timestamp, Uid};
@@ -64,7 +64,8 @@ impl Evidence {
     }
 
     /// Goes on from what was known before: `older` takes the place of what was gathered since the watching began, and the
-    /// pods that are watched stay watched. Of the restarts since, those later than the last fact of `older` are kept.
+    /// pods that are watched stay watched. Of the restarts since, those later than the last fact of `older` are kept; of a
+    /// death that both recorded, the record that knows more.
     pub fn resume(&mut self, at: Timestamp, older: Evidence, w: &Workload) {
         let live = std::mem::replace(self, older);
         let known_until = self.last_fact;
@@ -87,10 +88,7 @@ impl Evidence {
                 None => false,
             });
         }
-        let later = live.restarts.into_iter().filter(|r| Some(r.at) > known_until);
-        self.restarts.extend(later);
-        let over = self.restarts.len().saturating_sub(RESTARTS);
-        self.restarts.drain(..over);
+        self.resume_restarts(at, live.restarts, known_until);
         self.last_fact = self.last_fact.max(live.last_fact);
     }
 

@@ -16,6 +16,10 @@ const SAME_RESTART: Span = Span::from_nanos(600 * 1_000_000_000);
 const LATE_EVENT: Span = Span::from_nanos(180 * 1_000_000_000);
 /// A life's first minute is not what it will be: the end of the one before, a start, caches that fill.
 pub(super) const SETTLES: Span = Span::MINUTE;
+/// How sure a cause is that an event told.
+const TOLD: f64 = 0.99;
+/// How sure a cause must be to stand against an event that comes later.
+const SURE: f64 = 0.95;
 /// Restarts between two looks at a pod of which only the last can be explained; more are counted, not listed.
 const HIDDEN: u32 = 5;
 
@@ -124,13 +128,13 @@ impl Evidence {
         }
         // The status was quicker than the event.
         let late = self.restarts.iter().rposition(|r| {
-            r.pod == pod && r.container == *container && at.since(r.at) <= LATE_EVENT && r.confidence < 0.95
+            r.pod == pod && r.container == *container && at.since(r.at) <= LATE_EVENT && r.confidence < SURE
         });
         let told = self.pods[index].life(container).and_then(|l| l.killed);
         if told.is_none()
             && let Some(i) = late
         {
-            self.blame(at, i, index, kind, 0.99);
+            self.blame(at, i, index, kind, TOLD);
             return;
         }
         if told.is_some_and(|t| at.since(t) < Span::SECOND) {
@@ -143,7 +147,7 @@ impl Evidence {
         {
             self.started(index, container, lived, true);
         }
-        self.record(at, index, container, cause, 0.99, lived);
+        self.record(at, index, container, cause, TOLD, lived);
         let pod = &mut self.pods[index];
         for p in pod.probes.iter_mut().filter(|p| p.container == *container) {
             p.life_ended(at);
@@ -377,6 +381,19 @@ impl Evidence {
             self.restarts[i].weight = restart::first_guess(&self.restarts, i);
         }
     }
+}
+
+/// Whether two records, of which an event told one and the other was inferred from a status, are of one death: the kill is
+/// told first, and the container ends within its grace period, or the event comes late. A life that began after the kill
+/// ended of something else.
+pub(super) fn one_death(a: &RestartRecord, b: &RestartRecord) -> bool {
+    let (told, inferred) = if a.confidence >= TOLD { (a, b) } else { (b, a) };
+    let after = inferred.at.since(told.at);
+    let lived_then = inferred.lived.is_none_or(|l| after <= l);
+    (a.pod, &a.container) == (b.pod, &b.container)
+        && (told.confidence >= TOLD && inferred.confidence < TOLD)
+        && ((Span::ZERO <= after && after <= SAME_RESTART && lived_then)
+            || (after < Span::ZERO && told.at.since(inferred.at) <= LATE_EVENT && inferred.confidence < SURE))
 }
 
 /// Whether failures of another replica need at least half the tolerance that was not enough here.

@@ -6,13 +6,15 @@
 
 use super::Evidence;
 use super::calendar::Ring;
+use super::life::one_death;
 use super::pods::PodState;
-use super::restart::{Cause, RESTARTS};
+use super::restart::{Cause, RESTARTS, RestartRecord};
 use super::seen::{OLDER, Older, Seen};
 use super::start::{STARTS, Start, Starts};
 use super::table::{Epoch, KEPT_OVER_A_ROLLOUT};
 use super::{MAX_NODES, MAX_PODS, MAX_PROBES};
 use crate::units::Timestamp;
+use std::collections::BTreeSet;
 
 impl Evidence {
     /// Takes in what another observer saw of the same workload.
@@ -112,6 +114,40 @@ impl Evidence {
             }
         }
         self.restarts.sort_by(|a, b| (a.at, a.pod, &a.container).cmp(&(b.at, b.pod, &b.container)));
+        self.settle_restarts(self.last_fact);
+    }
+
+    /// Takes in what this life recorded before an earlier one was recalled, whose last fact was at `known_until`.
+    pub(super) fn resume_restarts(&mut self, at: Timestamp, live: Vec<RestartRecord>, known_until: Option<Timestamp>) {
+        let earlier = self.restarts.len();
+        let (mut paired, mut weaker) = (BTreeSet::new(), BTreeSet::new());
+        for r in live {
+            let same = |i: &usize| !paired.contains(i) && one_death(&self.restarts[*i], &r);
+            if let Some(i) = (0..earlier).rev().find(same) {
+                paired.insert(i);
+                let known = &self.restarts[i];
+                if r.confidence <= known.confidence {
+                    continue;
+                }
+                weaker.insert(i);
+                if r.cause.by_probe() && !known.cause.by_probe() {
+                    self.calendar.explained(known.at);
+                }
+            } else if Some(r.at) > known_until {
+                self.calendar.restart(r.at, r.cause.by_probe());
+            } else {
+                continue;
+            }
+            self.restarts.push(r);
+        }
+        let mut place = 0..;
+        self.restarts.retain(|_| place.next().is_none_or(|i| !weaker.contains(&i)));
+        self.restarts.sort_by_key(|r| r.at);
+        self.settle_restarts(Some(at));
+    }
+
+    /// Whose company they were, what they weigh, and which of them have room, now that there are others among them.
+    fn settle_restarts(&mut self, at: Option<Timestamp>) {
         for i in 0..self.restarts.len() {
             if self.restarts[i].cause == Cause::LivenessKill {
                 self.share(i);
@@ -120,7 +156,7 @@ impl Evidence {
         self.weigh();
         while self.restarts.len() > RESTARTS {
             let gone = self.restarts.remove(0);
-            self.retire(self.last_fact.unwrap_or(gone.at), &gone);
+            self.retire(at.unwrap_or(gone.at), &gone);
         }
     }
 }
