@@ -4,6 +4,7 @@
 #[path = "support/parsers/mod.rs"]
 mod parsers;
 
+use probe_tuner::evidence::{Edge, Evidence};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fs;
@@ -60,4 +61,40 @@ fn bytes_near_the_seeds_are_read_as_their_parser_promises() {
             run(&near(&seeds, &mut rng));
         }
     }
+}
+
+#[test]
+fn numbers_beyond_all_measure_in_evidence_never_become_infinite_and_poison_no_rate() {
+    let (_, run) = parsers::ALL.into_iter().find(|(target, _)| *target == "evidence").unwrap();
+    let seeds: Vec<_> = seeds("evidence").into_iter().filter(|seed| Evidence::decode(seed).is_ok()).collect();
+    let singles = [f32::MAX, 1e30, 1e16, 1e-30, f32::MIN_POSITIVE, f32::from_bits(1)].map(f32::to_le_bytes);
+    let doubles = [f64::MAX, 1e300, 1e16, 1e-300, f64::MIN_POSITIVE, f64::from_bits(1)].map(f64::to_le_bytes);
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut read = 0;
+    for _ in 0..4_000 {
+        let mut bytes = seeds[rng.random_range(0..seeds.len())].clone();
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(4..bytes.len() - 8);
+            let i = rng.random_range(0..singles.len());
+            if rng.random_bool(0.5) {
+                bytes[at..at + 4].copy_from_slice(&singles[i]);
+            } else {
+                bytes[at..at + 8].copy_from_slice(&doubles[i]);
+            }
+        }
+        let Ok(evidence) = Evidence::decode(&bytes) else { continue };
+        read += 1;
+        run(&bytes);
+        // What two observers saw is added up.
+        let mut both = evidence.clone();
+        both.merge(evidence);
+        for seen in both.probes() {
+            for edge in Edge::ALL {
+                let exposure = seen.this().exposure(edge) + seen.past().exposure(edge);
+                let runs: f32 = seen.this().table(edge).extents().iter().map(|e| e.count).sum();
+                assert!(exposure <= 1e16 && runs <= 1e18, "{exposure} {runs}");
+            }
+        }
+    }
+    assert!(read > 200, "only {read} of 4,000 were read");
 }

@@ -30,6 +30,9 @@ const NAME: usize = 253;
 const BINS: usize = 64;
 /// Hours from the epoch beyond which no ring stands: a thousand centuries.
 const MOST_HOURS: u64 = 1_000_000_000;
+/// No count and no sum of seconds is larger: thirty million years of a pod's life. Written by us none comes near it; a
+/// larger one is taken for this, so that sums, products and quotients of what was read stay numbers.
+const MOST: f64 = 1e15;
 /// Most of other short lists.
 const FEW: usize = 16;
 
@@ -382,12 +385,12 @@ impl Reader<'_> {
 
     fn finite(&mut self) -> Read<f32> {
         let x = self.float()?;
-        if x.is_finite() { Ok(x) } else { Err(self.damaged("a finite number")) }
+        if x.is_finite() { Ok(x.min(MOST as f32)) } else { Err(self.damaged("a finite number")) }
     }
 
     fn double(&mut self) -> Read<f64> {
         let x = f64::from_le_bytes(self.array("a number")?);
-        if x.is_finite() && x >= 0.0 { Ok(x) } else { Err(self.damaged("a finite number not below zero")) }
+        if x.is_finite() && x >= 0.0 { Ok(x.min(MOST)) } else { Err(self.damaged("a finite number not below zero")) }
     }
 
     fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Read<T>) -> Read<Option<T>> {
