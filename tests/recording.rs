@@ -17,13 +17,13 @@ use std::convert::Infallible;
 use std::fs;
 use std::future::pending;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -256,15 +256,24 @@ async fn a_command_is_judged_by_its_code_and_ends_at_its_limit_with_all_that_it_
     let command = format!("(echo $$ > {0}; sleep 60; touch {1}) & sleep 60; touch {1}", mark.display(), late.display());
     let asked = run(&command, Duration::from_millis(700)).await;
     assert_eq!((asked.reply, asked.took), (Reply::Silent, Span::from_millis(700)));
-    let group = fs::read_to_string(&mark).unwrap();
-    let alive = || Command::new("sh").args(["-c", &format!("kill -0 -- -{group}")]).stderr(Stdio::null()).status();
-    let ended = async {
-        while alive().unwrap().success() {
+    nothing_is_left(&mark).await;
+    // What it leaves behind when it ends by itself is ended with it.
+    let asked = run(&format!("echo $$ > {}; sleep 60 & exit 4", mark.display()), SECOND * 9).await;
+    assert_eq!(asked.reply, Reply::Exit(Some(4)));
+    nothing_is_left(&mark).await;
+    fs::remove_file(&mark).unwrap();
+}
+
+/// That none of the process groups whose numbers stand in the file has anybody in it.
+async fn nothing_is_left(mark: &Path) {
+    let begun = Instant::now();
+    for group in fs::read_to_string(mark).unwrap().lines() {
+        let group = rustix::process::Pid::from_raw(group.parse().unwrap()).unwrap();
+        while rustix::process::test_kill_process_group(group).is_ok() {
+            assert!(begun.elapsed() < SECOND * 5, "{group:?} is there still");
             sleep(Duration::from_millis(10)).await;
         }
-    };
-    tokio::time::timeout(SECOND * 5, ended).await.expect("the whole group is gone");
-    fs::remove_file(&mark).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -402,6 +411,53 @@ fn a_command_is_recorded_to_standard_output_until_it_is_interrupted() {
     assert!(trace.rows().iter().all(|r| matches!(r.answer, Answer::Unhealthy(_))));
     assert!(err.contains("\nthe last that was not healthy: exit code 7\n"), "{err}");
     assert!(err.ends_with("next: save it to a file, then probe-tuner replay FILE\n"), "{err}");
+}
+
+#[tokio::test]
+async fn a_recording_that_is_stopped_leaves_nothing_running_by_whichever_signal() {
+    use rustix::process::{Pid, Signal, kill_process};
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let mark = file("groups");
+        let command = format!("echo $$ >> {}; sleep 60 & sleep 60", mark.display());
+        // Whoever runs the tests by `nohup` has them ignore SIGHUP.
+        let recording = Command::new("env")
+            .args(["--default-signal", env!("CARGO_BIN_EXE_probe-tuner"), "record", "--exec", &command, "--rate", "20"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        while fs::read_to_string(&mark).unwrap_or_default().lines().count() < 3 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        kill_process(Pid::from_child(&recording), signal).unwrap();
+        let done = tokio::task::spawn_blocking(|| recording.wait_with_output()).await.unwrap().unwrap();
+        let err = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(0), "{signal:?}: {err}");
+        nothing_is_left(&mark).await;
+        fs::remove_file(&mark).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_recording_that_was_to_outlive_its_terminal_does() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let mark = file("nohup");
+    let line = "trap '' HUP; exec \"$0\" record --exec \"echo x >> $1\" --rate 10 --for 1s";
+    let recording = Command::new("sh")
+        .args(["-c", line, env!("CARGO_BIN_EXE_probe-tuner")])
+        .arg(&mark)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !mark.exists() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    kill_process(Pid::from_child(&recording), Signal::HUP).unwrap();
+    let done = tokio::task::spawn_blocking(|| recording.wait_with_output()).await.unwrap().unwrap();
+    let err = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.success() && err.contains("; in 1s\n"), "{err}");
+    fs::remove_file(&mark).unwrap();
 }
 
 #[test]
