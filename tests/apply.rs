@@ -371,3 +371,40 @@ async fn the_fence_is_tried_on_our_own_deployment_and_where_there_is_none_on_ano
     let server = Server::new([ok(patched())]);
     assert!(matches!(actor(&server).try_fence(&[]).await, Fence::Open(_)));
 }
+
+#[tokio::test]
+async fn what_became_of_a_patch_whose_answer_was_lost_is_told_by_the_numbers_that_stand() {
+    let taken = || {
+        let mut object = patched();
+        let probe = "/spec/template/spec/containers/0/livenessProbe";
+        let probe = object.pointer_mut(probe).unwrap().as_object_mut().unwrap();
+        probe.extend([("timeoutSeconds".to_owned(), json!(10)), ("failureThreshold".to_owned(), json!(2))]);
+        object
+    };
+    let successor = || {
+        let mut object = taken();
+        object["metadata"]["uid"] = json!("7c1e0a4f-0002-4abc-9def-0123456789ab");
+        object
+    };
+    let lost = Outcome::Contested { found: "its answer was lost, and the patch was not taken".into() };
+    for (answer, wanted) in [
+        (ok(taken()), Some(Outcome::Applied { generation: 5 })),
+        (ok(deployment()), Some(lost)),
+        (ok(successor()), Some(Outcome::Gone)),
+        (refuse(404, "not found"), Some(Outcome::Gone)),
+        // Nobody knows yet: to be asked again.
+        (refuse(500, "internal"), None),
+        (Answer::Hang, None),
+    ] {
+        // The patch was sent, and then nothing came back.
+        let mut answers = good();
+        answers.truncate(4);
+        answers.extend([Answer::Hang, answer.clone()]);
+        let server = Server::new(answers);
+        let actor = actor(&server);
+        let done = actor.apply(&change(), Timestamp::EPOCH, false).await;
+        assert!(matches!(done.outcome, Outcome::Unknown { .. }), "{done:?}");
+        assert_eq!(actor.find_out(&change()).await, wanted, "{answer:?}");
+        assert_eq!(server.lines()[4..], [PATCH, READ]);
+    }
+}
