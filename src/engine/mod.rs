@@ -266,9 +266,10 @@ impl Engine {
             e.judge(&self.rules, now);
         }
         let wishes = self.workloads.values().filter(|e| !e.gone).map(|e| e.wish(now));
-        let Plan { changes, gates } = plan::make(wishes, &self.rules.limits, self.standing, now);
-        for (uid, gate) in gates {
-            if let Some(e) = self.workloads.get_mut(&uid).filter(|e| e.gate != gate) {
+        let Plan { changes, mut gates } = plan::make(wishes, &self.rules.limits, self.standing, now);
+        for (uid, e) in self.workloads.iter_mut().filter(|(_, e)| !e.gone) {
+            let gate = gates.remove(uid).unwrap_or_default();
+            if e.gate != gate {
                 e.gate = gate;
                 e.news = true;
             }

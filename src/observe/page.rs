@@ -106,7 +106,8 @@ pub struct Parser<L> {
 #[derive(Debug, Default)]
 struct State {
     series: Vec<Series>,
-    index: HashMap<(Uid, ProbeKind), Vec<u32>>,
+    /// The first series of a pod and kind; the others hang on it.
+    index: HashMap<(Uid, ProbeKind), u32>,
     skipped: Skipped,
     /// A bucket line up to and with `le="`, and whose it is.
     head: Vec<u8>,
@@ -119,6 +120,8 @@ struct Series {
     pod: Uid,
     kind: ProbeKind,
     container: Name,
+    /// Of the same pod and kind, another container's.
+    next: Option<u32>,
     counters: Counters,
     edges: u16,
     totals: bool,
@@ -355,22 +358,30 @@ impl State {
 
     /// The place of this probe's series, made if it is new; `None` when there are too many.
     fn series(&mut self, pod: Uid, kind: ProbeKind, container: &str) -> Option<u32> {
-        let places = self.index.entry((pod, kind)).or_default();
-        for &at in places.iter() {
-            if self.series.get(at as usize).is_some_and(|s| *s.container == *container) {
+        let (mut place, mut last) = (self.index.get(&(pod, kind)).copied(), None);
+        while let Some(at) = place {
+            let series = self.series.get(at as usize)?;
+            if *series.container == *container {
                 return Some(at);
             }
+            (place, last) = (series.next, Some(at));
         }
         if self.series.len() >= SERIES_LIMIT {
             self.full = true;
             return None;
         }
         let at = u32::try_from(self.series.len()).ok()?;
-        places.push(at);
+        match last.and_then(|last| self.series.get_mut(last as usize)) {
+            Some(last) => last.next = Some(at),
+            None => drop(self.index.insert((pod, kind), at)),
+        }
+        // A page is sorted by container before all else.
+        let name = self.series.last().map(|s| &s.container).filter(|name| ***name == *container);
         self.series.push(Series {
             pod,
             kind,
-            container: Name::from(container),
+            container: name.cloned().unwrap_or_else(|| Name::from(container)),
+            next: None,
             counters: Counters::default(),
             edges: 0,
             totals: false,
@@ -397,7 +408,8 @@ impl State {
                 self.skipped.incomplete += 1;
             }
         }
-        samples.sort_by(|a, b| (a.pod, &a.probe).cmp(&(b.pod, &b.probe)));
+        // No two are equal.
+        samples.sort_unstable_by(|a, b| (a.pod, &a.probe).cmp(&(b.pod, &b.probe)));
         Page { samples, skipped: self.skipped }
     }
 }

@@ -78,9 +78,10 @@ pub struct Wish<'a> {
 }
 
 /// Whether a wish passes, or what holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Gate {
     /// Nothing is wished.
+    #[default]
     Nothing,
     /// Planned in this turn.
     Open,
@@ -94,7 +95,7 @@ pub enum Gate {
 pub struct Plan {
     /// In this order: ways back first, then storms, then by what they save.
     pub changes: Vec<Change>,
-    /// What became of each wish.
+    /// What became of each wish; of whom nothing is wished there is none.
     pub gates: BTreeMap<Uid, Gate>,
 }
 
@@ -120,15 +121,13 @@ pub fn make<'a>(
     let mut taken = Taken::count(wishes.clone(), now);
     let mut open: Vec<(Rank, Change)> = Vec::new();
     for wish in wishes {
-        let gate = match change(&wish) {
-            None => Gate::Nothing,
-            Some((rank, change)) => match gate::hold(&wish, &change, rank.urgency, limits, standing, now) {
-                Some((reason, words)) => Gate::Held(reason, words),
-                None => {
-                    open.push((rank, change));
-                    Gate::Open
-                }
-            },
+        let Some((rank, change)) = change(&wish) else { continue };
+        let gate = match gate::hold(&wish, &change, rank.urgency, limits, standing, now) {
+            Some((reason, words)) => Gate::Held(reason, words),
+            None => {
+                open.push((rank, change));
+                Gate::Open
+            }
         };
         plan.gates.insert(wish.workload.uid, gate);
     }

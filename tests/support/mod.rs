@@ -3,4 +3,5 @@
 
 pub mod fixtures;
 pub mod minicluster;
+pub mod page;
 pub mod stage;
