@@ -42,18 +42,6 @@ fn pods_that_are_not_ours_leave_no_trace() {
 }
 
 #[test]
-fn the_recorded_page_is_read_alike_in_pieces_of_any_size() {
-    let whole = page::read(PAGE, pods).unwrap();
-    for size in [1, 7, 64, 1000, 4096] {
-        let mut parser = page::Parser::new(pods, page::PAGE_LIMIT);
-        for piece in PAGE.chunks(size) {
-            parser.feed(piece).unwrap();
-        }
-        assert_eq!(parser.finish().unwrap(), whole, "pieces of {size}");
-    }
-}
-
-#[test]
 fn wherever_the_recorded_page_is_cut_no_counter_seems_to_go_back() {
     let whole = page::read(PAGE, pods).unwrap();
     for at in 0..PAGE.len() {

@@ -194,13 +194,6 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        if let Err(mistakes) = read(&bytes) {
-            prop_assert!(!mistakes.told.is_empty());
-        }
-    }
-
-    #[test]
     fn any_cells_are_read_or_refused(text in "(t_s,latency_ms,ok(,x)?\n)?([-0-9.e,\"# \r]{0,12}\n){0,8}") {
         if let Err(mistakes) = read(text.as_bytes()) {
             prop_assert!(!mistakes.told.is_empty());

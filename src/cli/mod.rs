@@ -180,11 +180,6 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_goes_away_is_not_an_error() {
-        assert_eq!(run_into(&mut Gone(io::ErrorKind::BrokenPipe)), (Exit::Done, String::new()));
-    }
-
-    #[test]
     fn output_that_cannot_be_written_is_reported() {
         let (exit, err) = run_into(&mut Gone(io::ErrorKind::StorageFull));
         assert_eq!(exit, Exit::OurFault);

@@ -110,14 +110,6 @@ fn restarts_are_weighed_by_company() {
 }
 
 #[test]
-fn the_bound_of_a_rate_is_that_of_a_gamma_distribution() {
-    // scipy.stats.gamma.ppf(0.95, 2, scale=0.5), cdf(1, 2, scale=0.5)
-    let r = Rate { mean: 1.0, variance: 0.5 };
-    assert!((r.upper() - 2.371932).abs() < 1e-5, "{}", r.upper());
-    assert!((r.probability_within(1.0) - 0.593994).abs() < 1e-6);
-}
-
-#[test]
 fn starts_of_the_worked_example_need_49_seconds() {
     let starts = starts(&[21.0, 24.0, 19.0, 33.0, 27.0, 22.0, 25.0, 30.0, 20.0, 26.0], &[]);
     let b = start_budget(&starts).unwrap();
