@@ -83,12 +83,13 @@ pub(super) fn sick(case: &Case<'_>) -> Option<(Reason, String)> {
     let (_, r) = sick.filter(|_| case.evidence.replicas().max(case.evidence.pods()) > 1)?;
     let n = records.iter().filter(|o| o.pod == r.pod && o.at >= since).count();
     let node = r.node.as_ref().map_or(String::new(), |n| format!(" on node {n}"));
+    let whose = match r.neighbours {
+        Some(n) if n.slow => "; other workloads on that node were slow, too: look at the node",
+        _ => ": look at it, not at the probe",
+    };
     Some((
         Reason::SickReplica,
-        format!(
-            "pod {}{node} alone restarted {n} times in a day while the others are well: look at it, not at the probe",
-            r.pod_name
-        ),
+        format!("pod {}{node} alone restarted {n} times in a day while the others are well{whose}", r.pod_name),
     ))
 }
 

@@ -13,6 +13,8 @@
 //! same bytes.
 
 mod flight;
+mod neighbours;
+mod places;
 mod view;
 
 pub use view::{Forecast, Phase, View};
@@ -29,7 +31,9 @@ use crate::policy::Mode;
 use crate::probe::{ProbeKind, Settings};
 use crate::units::{Name, Span, Timestamp, Uid};
 use crate::verify::{self, Terms};
-use crate::workload::{Address, Pod, ProbeId, Workload};
+use crate::workload::{Address, ProbeId, Workload};
+use neighbours::Neighbours;
+use places::Place;
 use std::collections::BTreeMap;
 
 /// Everything about the engine that is configured.
@@ -114,6 +118,7 @@ pub struct Engine {
     workloads: BTreeMap<Uid, Entry>,
     pods: BTreeMap<Uid, Place>,
     nodes: BTreeMap<Name, BTreeMap<Uid, u32>>,
+    neighbours: Neighbours,
     /// What an earlier life remembered of workloads that have not been seen yet.
     remembered: BTreeMap<Uid, Remembered>,
     dropped: u64,
@@ -126,14 +131,6 @@ struct Remembered {
     memory: Option<Memory>,
     evidence: Option<Evidence>,
     illegible: bool,
-}
-
-/// Where a pod belongs.
-#[derive(Debug)]
-struct Place {
-    workload: Uid,
-    node: Option<Name>,
-    restarts: u32,
 }
 
 #[derive(Debug)]
@@ -169,6 +166,7 @@ impl Engine {
             workloads: BTreeMap::new(),
             pods: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            neighbours: Neighbours::default(),
             remembered: BTreeMap::new(),
             dropped: 0,
             learnt: None,
@@ -189,7 +187,10 @@ impl Engine {
             Fact::Pod(pod) => self.pod(at, &pod),
             Fact::PodGone(uid) => self.pod_gone(at, uid),
             Fact::Sample(s) => match self.entry_of(s.pod) {
-                Some(e) => e.urgent |= e.evidence.sample(at, &s),
+                Some(e) => {
+                    e.urgent |= e.evidence.sample(at, &s);
+                    self.compare_notes(at, s.pod);
+                }
                 None => self.dropped += 1,
             },
             Fact::ScrapeMissed(node) => self.on_node(&node, |e, node| e.evidence.scrape_missed(at, node)),
@@ -215,6 +216,7 @@ impl Engine {
                 Some(e) => {
                     e.evidence.killing(at, pod, &container, kind);
                     e.urgent = true;
+                    self.compare_notes(at, pod);
                 }
                 None => self.dropped += 1,
             },
@@ -426,65 +428,6 @@ impl Engine {
         }
         e.declared(at, w, &self.rules);
         self.workloads.insert(uid, e);
-    }
-
-    fn pod(&mut self, at: Timestamp, pod: &Pod) {
-        let Some(e) = self.workloads.get_mut(&pod.workload) else {
-            self.dropped += 1;
-            return;
-        };
-        let restarts = pod.containers.iter().map(|c| c.restarts).sum();
-        let known = self.pods.get(&pod.uid);
-        if known.is_none() && self.pods.len() >= MOST_PODS {
-            self.dropped += 1;
-            return;
-        }
-        e.urgent |= known.is_some_and(|p| p.restarts != restarts);
-        e.evidence.pod(at, pod);
-        if known.is_none_or(|p| p.node != pod.node || p.workload != pod.workload) {
-            self.unplace(pod.uid);
-            if let Some(node) = &pod.node {
-                *self.nodes.entry(node.clone()).or_default().entry(pod.workload).or_insert(0) += 1;
-            }
-        }
-        self.pods.insert(pod.uid, Place { workload: pod.workload, node: pod.node.clone(), restarts });
-    }
-
-    fn pod_gone(&mut self, at: Timestamp, uid: Uid) {
-        if let Some(e) = self.entry_of(uid) {
-            e.evidence.pod_gone(at, uid);
-        }
-        self.unplace(uid);
-        self.pods.remove(&uid);
-    }
-
-    /// Takes a pod off the node where it was last seen.
-    fn unplace(&mut self, uid: Uid) {
-        let Some(Place { workload, node: Some(node), .. }) = self.pods.get(&uid) else { return };
-        let Some(workloads) = self.nodes.get_mut(node) else { return };
-        if let Some(n) = workloads.get_mut(workload) {
-            *n = n.saturating_sub(1);
-            if *n == 0 {
-                workloads.remove(workload);
-            }
-        }
-        if workloads.is_empty() {
-            self.nodes.remove(node);
-        }
-    }
-
-    fn entry_of(&mut self, pod: Uid) -> Option<&mut Entry> {
-        let place = self.pods.get(&pod)?;
-        self.workloads.get_mut(&place.workload)
-    }
-
-    fn on_node(&mut self, node: &Name, mut tell: impl FnMut(&mut Entry, &Name)) {
-        let Some(workloads) = self.nodes.get(node) else { return };
-        for uid in workloads.keys() {
-            if let Some(e) = self.workloads.get_mut(uid) {
-                tell(e, node);
-            }
-        }
     }
 }
 

@@ -212,6 +212,7 @@ mod tests {
             company: Company::Alone,
             relapsed: false,
             ailed: false,
+            neighbours: None,
             lived: None,
             load: Default::default(),
             weight: 0.06,

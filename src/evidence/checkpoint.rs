@@ -9,7 +9,7 @@ mod hours;
 
 use super::calendar::{Bin, HOURS, Ring};
 use super::load::{Load, LoadThen};
-use super::restart::{Cause, Company, Failing, RESTARTS, RestartRecord};
+use super::restart::{Cause, Company, Failing, NeighboursThen, RESTARTS, RestartRecord};
 use super::season::Season;
 use super::seen::{Older, Regime, Seen};
 use super::start::{STARTS, Start};
@@ -285,6 +285,7 @@ impl Writer {
             company,
             relapsed,
             ailed,
+            neighbours,
             lived,
             load,
             weight,
@@ -303,6 +304,10 @@ impl Writer {
         ]);
         self.double(*confidence);
         self.double(*weight);
+        self.option(*neighbours, |w, n| {
+            w.0.push(u8::from(n.slow));
+            w.float(n.chance);
+        });
         self.option(*settings, Writer::settings);
         self.option(*lived, |w, l| w.signed(l.nanos()));
         [load.node, load.pod].into_iter().for_each(|l| self.option(l, Writer::float));
@@ -526,6 +531,7 @@ impl Reader<'_> {
         let relapsed = self.since(2, false, Reader::flag)?;
         let ailed = self.since(3, false, Reader::flag)?;
         let (confidence, weight) = (self.double()?, self.double()?);
+        let neighbours = self.since(3, None, |r| r.option(Reader::neighbours))?;
         let settings = self.option(Reader::settings)?;
         let lived = self.option(|r| Ok(Span::from_nanos(r.signed()?)))?;
         let load = self.since(2, LoadThen::default(), |r| {
@@ -544,10 +550,16 @@ impl Reader<'_> {
             company,
             relapsed,
             ailed,
+            neighbours,
             lived,
             load,
             weight: weight.min(1.0),
         })
+    }
+
+    fn neighbours(&mut self) -> Read<NeighboursThen> {
+        let (slow, chance) = (self.flag()?, self.finite()?);
+        Ok(NeighboursThen { slow, chance: chance.clamp(f32::MIN_POSITIVE, 1.0) })
     }
 
     fn ring(&mut self) -> Read<Ring> {

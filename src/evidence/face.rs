@@ -243,6 +243,7 @@ impl Evidence {
     }
 
     fn loud(&mut self, at: Timestamp, index: usize, probe: usize, present: bool, said: &Said) -> bool {
+        self.notes.slow |= said.slow;
         let uid = self.pods[index].uid;
         let liveness = self.probes[probe].id.kind == ProbeKind::Liveness;
         let explained = said.gave_up && liveness && self.explain(at, index, probe);

@@ -1,11 +1,13 @@
 //! Containers' lives as statuses, events and counters tell them: what began, what ended it, and in which company.
 
-use super::Evidence;
 use super::load::{self, LoadThen};
 use super::pods::Life;
-use super::restart::{self, COMPANY, Cause, Company, Failing, RELAPSE, RESTARTS, RestartRecord, Signs, distance};
+use super::restart::{
+    self, COMPANY, Cause, Company, Failing, NeighboursThen, RELAPSE, RESTARTS, RestartRecord, Signs, distance,
+};
 use super::seen::Seen;
 use super::watch::{Beginning, Said};
+use super::{Evidence, Notes};
 use crate::probe::ProbeKind;
 use crate::units::{Name, Span, Timestamp, Uid};
 use crate::workload::{Container, Pod};
@@ -188,6 +190,7 @@ impl Evidence {
                 known.failing = p.run_failing(at);
             }
             if cause == Cause::LivenessKill {
+                self.notes.killed = Some(self.restarts[record].at);
                 self.restarts[record].company = self.company_of(&self.restarts[record], probe);
                 self.share(record);
             }
@@ -254,6 +257,7 @@ impl Evidence {
             company: Company::Alone,
             relapsed: false,
             ailed: false,
+            neighbours: None,
             lived,
             load,
             weight: 0.0,
@@ -279,6 +283,7 @@ impl Evidence {
         }
         if cause == Cause::LivenessKill {
             self.share(self.restarts.len() - 1);
+            self.notes.killed = Some(at);
         }
         self.weigh();
     }
@@ -372,6 +377,24 @@ impl Evidence {
             };
             if let Some(r) = self.restarts.iter_mut().rev().find(killed) {
                 r.relapsed = true;
+            }
+        }
+    }
+
+    /// What the facts since the last asking say that concerns other workloads on the same node: whether a pod was slow, and
+    /// when a container was killed by its liveness probe.
+    pub fn take_notes(&mut self) -> (bool, Option<Timestamp>) {
+        let Notes { slow, killed } = std::mem::take(&mut self.notes);
+        (slow, killed)
+    }
+
+    /// What other workloads on a node did around the kill at a moment. That one of them was slow is not taken back.
+    pub fn neighbours_said(&mut self, node: &Name, killed: Timestamp, said: Option<NeighboursThen>) {
+        let here =
+            |r: &&mut RestartRecord| r.at == killed && r.cause == Cause::LivenessKill && r.node.as_ref() == Some(node);
+        for r in self.restarts.iter_mut().rev().filter(here) {
+            if r.neighbours.is_none_or(|n| !n.slow) {
+                r.neighbours = said;
             }
         }
     }

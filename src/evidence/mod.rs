@@ -37,7 +37,9 @@ pub use calendar::Tally;
 pub use checkpoint::DecodeError;
 pub use load::{Covered, LOAD_BINS, Load, LoadThen, NODE_EDGES, POD_EDGES};
 pub use pods::Coverage;
-pub use restart::{COMPANY, Cause, Company, Failing, RELAPSE, RESTARTS, RestartRecord, SICK_RESTARTS, SICK_WITHIN};
+pub use restart::{
+    COMPANY, Cause, Company, Failing, NeighboursThen, RELAPSE, RESTARTS, RestartRecord, SICK_RESTARTS, SICK_WITHIN,
+};
 pub use season::{Basis, EPISODE, Foretold, JUDGED, Judged, Record, Season, WEEK, WEEKS};
 pub use seen::{Older, PRIOR_FALL, PRIOR_RATE, Seen, YEAR_SECONDS};
 pub use shadow::{Agreement, COMPARED_FROM, LONGEST, Long, Shadow};
@@ -106,6 +108,15 @@ pub struct Evidence {
     nodes: Vec<NodeHeat>,
     load: Load,
     dropped: Dropped,
+    /// What the last fact said that concerns the workloads beside it.
+    notes: Notes,
+}
+
+/// See [`Evidence::take_notes`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Notes {
+    slow: bool,
+    killed: Option<Timestamp>,
 }
 
 impl Evidence {

@@ -82,6 +82,15 @@ pub enum Company {
     Shared,
 }
 
+/// What other workloads on the node of a restart did within five minutes of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NeighboursThen {
+    /// Some answered slower than a second, or failed.
+    pub slow: bool,
+    /// The chance of that by accident, `(0, 1]`.
+    pub chance: f32,
+}
+
 /// One restart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RestartRecord {
@@ -109,6 +118,8 @@ pub struct RestartRecord {
     pub relapsed: bool,
     /// It had been slow far more often than the others in the hours before.
     pub ailed: bool,
+    /// What other workloads on its node did then; `None` where none are watched there, or nothing is known.
+    pub neighbours: Option<NeighboursThen>,
     /// How long the life was that ended; `None` where unknown.
     pub lived: Option<Span>,
     /// How busy the node and the pod were then.

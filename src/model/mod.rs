@@ -34,6 +34,8 @@ const UNEXPLAINED: f64 = 1.0;
 const SPEAKS: f64 = 3.0;
 /// How much likelier a replica that had been ill alone for hours truly hung, where restarts cure that.
 const AILED: f64 = 0.1;
+/// The share of false restarts of which other workloads on the node feel the cause.
+const NODES: f64 = 0.3;
 /// Pod-years after which a workload's own rate of true faults weighs as much as the usual one.
 const KNOWN_YEARS: f64 = 0.25;
 /// An edge is used once it has been visible in this share of the time in which 1 s was.
@@ -310,7 +312,12 @@ impl Surroundings {
         };
         // It had been ill for hours, alone, and as with all before it the restart helped.
         let ailed = if self.cured && record.ailed && !record.relapsed { AILED } else { 1.0 };
-        let evidence = company * relapse * ailed;
+        // What slowed other workloads on its node, too, was the node's.
+        let neighbours = record.neighbours.map_or(1.0, |n| match (n.slow, f64::from(n.chance)) {
+            (true, c) => (NODES + (1.0 - NODES) * c) / c,
+            (false, _) => 1.0 - NODES,
+        });
+        let evidence = company * relapse * ailed * neighbours;
         // Runs that recovered know nothing of the stalls that never do: where a restart itself speaks for one, they are
         // not what it is weighed by alone.
         let p = if evidence > SPEAKS { p.max(UNEXPLAINED) } else { p };

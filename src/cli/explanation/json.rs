@@ -83,6 +83,8 @@ struct Killed<'a> {
     cause: &'static str,
     failing: &'static str,
     company: &'static str,
+    /// What other workloads on its node were; null where none are watched there.
+    neighbours: Option<&'static str>,
     settings: Option<Numbers>,
     false_probability: f64,
 }
@@ -264,6 +266,7 @@ impl<'a> From<&'a Restart> for Killed<'a> {
                 Company::Beside => "beside",
                 Company::Shared => "shared",
             },
+            neighbours: r.neighbours.map(|slow| if slow { "slow" } else { "well" }),
             settings: r.settings.map(Numbers::from),
             false_probability: r.weight,
         }

@@ -130,10 +130,11 @@ fn restart(r: &crate::decide::Restart, kind: ProbeKind) -> Vec<String> {
         (_, Failing::Fast) => "refusals",
         (_, Failing::Untold) => "untold",
     };
-    let company = match r.company {
-        Company::Alone => "well",
-        Company::Beside => "one slow too",
-        Company::Shared => "failing too",
+    let company = match (r.company, r.neighbours) {
+        (Company::Alone, Some(true)) => "well; its node slow",
+        (Company::Alone, _) => "well",
+        (Company::Beside, _) => "one slow too",
+        (Company::Shared, _) => "failing too",
     };
     let by = match (r.cause, r.settings) {
         (Cause::LivenessKill, Some(s)) => format!("liveness {s}"),

@@ -59,6 +59,8 @@ pub struct Restart {
     pub failing: Failing,
     /// What the other replicas did then.
     pub company: Company,
+    /// Whether other workloads on its node were slow then; `None` where none are watched there.
+    pub neighbours: Option<bool>,
     /// The numbers that did it.
     pub settings: Option<Settings>,
     /// The probability that it was false.
@@ -161,6 +163,7 @@ pub(super) fn account(case: &Case<'_>) -> Option<Account> {
         cause: r.cause,
         failing: r.failing,
         company: r.company,
+        neighbours: r.neighbours.map(|n| n.slow),
         settings: r.settings,
         weight,
     };

@@ -1,0 +1,175 @@
+//! What the workloads on one node saw of each other: what slows several of them at once is the node's, and none of theirs.
+//!
+//! A workload with few replicas hardly ever has two of them on one node, so its own replicas tell nothing about the node.
+//! The others there do. Each node keeps who was slow there, when last and how often, and whose container was just killed.
+
+use crate::evidence::{COMPANY, NeighboursThen};
+use crate::units::{Name, Span, Timestamp, Uid};
+use std::collections::BTreeMap;
+
+/// Most nodes of which anything is kept; what one more would have said is not heard.
+const MOST_NODES: usize = 20_000;
+/// Most workloads of a node that were slow; the one that was so longest ago makes room.
+const MOST_SLOW: usize = 64;
+/// Kills on a node that are remembered until the five minutes after them are over.
+const KILLS: usize = 16;
+/// Slow moments are counted in bins of twice the time in which company is looked for.
+const BIN: Span = Span::from_nanos(2 * COMPANY.nanos());
+/// Half of what was counted is forgotten in this many bins: two weeks.
+const HALF_LIFE: f64 = 14.0 * 86_400.0 / BIN.as_secs_f64();
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Neighbours(BTreeMap<Name, Node>);
+
+#[derive(Debug)]
+struct Node {
+    /// When it was first heard of.
+    first: Timestamp,
+    slow: Vec<Slow>,
+    /// Workloads a container of which was killed here, and when.
+    kills: Vec<(Uid, Timestamp)>,
+}
+
+/// A workload that was slow on a node.
+#[derive(Debug)]
+struct Slow {
+    who: Uid,
+    at: Timestamp,
+    /// Bins in which it was, decayed to that of `at`.
+    bins: f64,
+}
+
+fn bin(at: Timestamp) -> i64 {
+    at.nanos().div_euclid(BIN.nanos())
+}
+
+impl Slow {
+    fn bins(&self, at: Timestamp) -> f64 {
+        self.bins * (-((bin(at) - bin(self.at)).max(0) as f64) / HALF_LIFE).exp2()
+    }
+}
+
+impl Node {
+    /// The chance that anyone but `who` is slow here within five minutes of any moment.
+    fn chance(&self, who: Uid, at: Timestamp) -> f32 {
+        // The bins that there were, decayed alike.
+        let lasted = (at.since(self.first).as_secs_f64() / BIN.as_secs_f64()).max(0.0);
+        let all = HALF_LIFE / std::f64::consts::LN_2 * (1.0 - (-lasted / HALF_LIFE).exp2()) + 1.0;
+        let others = self.slow.iter().filter(|s| s.who != who);
+        let none = others.fold(1.0 - 0.5 / all, |none, s| none * (1.0 - s.bins(at) / all).max(0.0));
+        (1.0 - none).clamp(0.0, 1.0) as f32
+    }
+
+    fn count(&mut self, who: Uid, at: Timestamp) {
+        if let Some(s) = self.slow.iter_mut().find(|s| s.who == who) {
+            let another = bin(at) > bin(s.at);
+            (s.bins, s.at) = (s.bins(at) + f64::from(u8::from(another)), at.max(s.at));
+            return;
+        }
+        if self.slow.len() >= MOST_SLOW
+            && let Some(oldest) = (0..self.slow.len()).min_by_key(|i| self.slow[*i].at)
+        {
+            self.slow.swap_remove(oldest);
+        }
+        self.slow.push(Slow { who, at, bins: 1.0 });
+    }
+}
+
+impl Neighbours {
+    fn node(&mut self, name: &Name, at: Timestamp) -> Option<&mut Node> {
+        if self.0.len() >= MOST_NODES && !self.0.contains_key(name) {
+            return None;
+        }
+        let new = || Node { first: at, slow: Vec::new(), kills: Vec::new() };
+        Some(self.0.entry(name.clone()).or_insert_with(new))
+    }
+
+    /// Lets go of a node that nobody is on.
+    pub(super) fn forget(&mut self, name: &Name) {
+        self.0.remove(name);
+    }
+
+    /// A workload was slow on a node: which others had a container killed there in the five minutes before, when, and what
+    /// that says.
+    pub(super) fn slow(&mut self, name: &Name, who: Uid, at: Timestamp) -> Vec<(Uid, Timestamp, NeighboursThen)> {
+        let Some(node) = self.node(name, at) else { return Vec::new() };
+        node.kills.retain(|(_, then)| at.since(*then) <= COMPANY);
+        let others = node.kills.iter().filter(|(uid, _)| *uid != who);
+        // The chance is that of before: what is told now is no accident of itself.
+        let told = others
+            .map(|(uid, then)| (*uid, *then, NeighboursThen { slow: true, chance: node.chance(*uid, at) }))
+            .collect();
+        node.count(who, at);
+        told
+    }
+
+    /// A container of a workload was killed on a node: whether another workload was slow there in the five minutes before.
+    /// `None` where nothing can be said.
+    pub(super) fn killed(&mut self, name: &Name, who: Uid, at: Timestamp) -> Option<NeighboursThen> {
+        let node = self.node(name, at)?;
+        node.kills.retain(|(_, then)| at.since(*then) <= COMPANY);
+        if node.kills.len() < KILLS {
+            node.kills.push((who, at));
+        }
+        let slow = node.slow.iter().any(|s| s.who != who && at.since(s.at) <= COMPANY);
+        Some(NeighboursThen { slow, chance: node.chance(who, at) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::EPOCH + Span::MINUTE * minutes
+    }
+
+    fn uid(n: u128) -> Uid {
+        Uid::from_bits(n)
+    }
+
+    #[test]
+    fn a_kill_hears_of_others_that_were_slow_there_just_before_and_just_after() {
+        let (mut n, node) = (Neighbours::default(), Name::from("node-1"));
+        n.slow(&node, uid(1), at(0));
+        let before = n.killed(&node, uid(2), at(1_000)).expect("room for a node");
+        assert!(!before.slow, "a quarter of a day ago is not now");
+        let told = n.slow(&node, uid(1), at(1_004));
+        assert_eq!(
+            told.iter().map(|(who, then, n)| (*who, *then, n.slow)).collect::<Vec<_>>(),
+            [(uid(2), at(1_000), true)]
+        );
+        assert!(n.killed(&node, uid(2), at(1_006)).is_some_and(|n| n.slow));
+        // Its own slowness is none of the others', and another node's neither.
+        assert!(n.slow(&node, uid(2), at(1_007)).is_empty());
+        assert!(n.killed(&Name::from("node-2"), uid(2), at(1_006)).is_some_and(|n| !n.slow));
+    }
+
+    #[test]
+    fn the_chance_of_an_accident_is_the_share_of_ten_minutes_in_which_others_were_slow() {
+        let (mut n, node) = (Neighbours::default(), Name::from("node-1"));
+        // For a day one is slow in every tenth bin, and who asks in all of them.
+        for bin in 0..144 {
+            n.slow(&node, uid(2), at(10 * bin));
+            if bin % 10 == 0 {
+                n.slow(&node, uid(1), at(10 * bin + 3));
+            }
+        }
+        let chance = n.killed(&node, uid(2), at(1_440)).map_or(0.0, |n| n.chance);
+        assert!((0.09..0.12).contains(&chance), "{chance}");
+        let chance = n.killed(&node, uid(1), at(1_440)).map_or(0.0, |n| n.chance);
+        assert!(chance > 0.9, "{chance}");
+    }
+
+    #[test]
+    fn the_workloads_and_the_kills_that_are_kept_of_a_node_are_bounded() {
+        let (mut n, node) = (Neighbours::default(), Name::from("node-1"));
+        for i in 0..1_000 {
+            n.slow(&node, uid(i), at(1));
+            n.killed(&node, uid(i), at(1));
+        }
+        let kept = n.0.get(&node).map(|n| (n.slow.len(), n.kills.len()));
+        assert_eq!(kept, Some((MOST_SLOW, KILLS)));
+    }
+}
