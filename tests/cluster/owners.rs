@@ -14,6 +14,9 @@ use probe_tuner::run::clock::Clock;
 use probe_tuner::units::Uid;
 use probe_tuner::workload::{Address, ProbeId, WorkloadKind};
 use serde_json::json;
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tower::ServiceExt;
 
 /// The change that the daemon would make of a Deployment as it stands.
@@ -36,8 +39,20 @@ fn change(c: &Minicluster, namespace: &str, name: &str, to: &str) -> Change {
     }
 }
 
-/// An actor with the daemon's own rights through whose client something else happens just before each real patch.
-async fn interrupted(c: &'static Minicluster, before_patch: impl Fn() + Clone + Send + 'static) -> Actor {
+/// What becomes of a request on its way.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    /// It arrives and is answered.
+    Answered,
+    /// It arrives, and its answer does not.
+    AnswerLost,
+    /// It does not arrive.
+    Lost,
+}
+
+/// An actor with the daemon's own rights through whose client something else happens just before each real patch, which
+/// also says what becomes of the patch.
+async fn interrupted(c: &'static Minicluster, before_patch: impl Fn() -> Fate + Clone + Send + 'static) -> Actor {
     let kubeconfig = Kubeconfig::read_from(c.dir().join("daemon.kubeconfig")).unwrap();
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     let namespace = config.default_namespace.clone();
@@ -46,10 +61,15 @@ async fn interrupted(c: &'static Minicluster, before_patch: impl Fn() + Clone + 
         let (real, before_patch) = (real.clone(), before_patch.clone());
         async move {
             let query = request.uri().query().unwrap_or_default();
-            if request.method() == hyper::Method::PATCH && !query.contains("dryRun") {
-                before_patch();
+            let real_patch = request.method() == hyper::Method::PATCH && !query.contains("dryRun");
+            match if real_patch { before_patch() } else { Fate::Answered } {
+                Fate::Answered => real.send(request).await,
+                Fate::AnswerLost => {
+                    real.send(request).await?;
+                    pending().await
+                }
+                Fate::Lost => pending().await,
             }
-            real.send(request).await
         }
     });
     let client = kube::Client::new(service.map_err(|e: kube::Error| Box::new(e)), namespace);
@@ -75,12 +95,39 @@ async fn a_deployment_that_somebody_changes_between_our_read_and_our_patch_is_no
         r#"[{"op":"replace","path":"/spec/template/spec/containers/0/livenessProbe/periodSeconds","value":7}]"#;
     let actor = interrupted(c, move || {
         c.kubectl(&["patch", "deployment", "web", "-n", "raced", "--type=json", "-p", theirs]);
+        Fate::Answered
     })
     .await;
     let now = Clock::start().now();
     let done = actor.apply(&change(c, "raced", "web", "10/12/2"), now, false).await;
     assert!(matches!(done.outcome, Outcome::Contested { .. }), "{done:?}");
     assert_eq!(numbers(c, "raced", "web"), "7/1/3");
+}
+
+#[tokio::test]
+#[ignore = "needs a control plane"]
+async fn what_became_of_a_patch_whose_answer_was_lost_is_read_from_the_server() {
+    let c = cluster();
+    drop(Daemon::start(c, "unheard"));
+    c.namespace("unheard", &[("probe-tuner.io/mode", "auto")]);
+    for (name, fate, stands) in [("heard", Fate::AnswerLost, "10/12/2"), ("lost", Fate::Lost, "10/1/3")] {
+        c.apply(&deployment(name, 1, &json!([{}]), &json!({})).to_string(), &["-n", "unheard"]);
+        c.kubectl(&["rollout", "status", &format!("deployment/{name}"), "-n", "unheard", "--timeout=60s"]);
+        let first = Arc::new(AtomicBool::new(true));
+        let actor =
+            interrupted(c, move || if first.swap(false, Ordering::Relaxed) { fate } else { Fate::Answered }).await;
+        let change = change(c, "unheard", name, "10/12/2");
+        let done = actor.apply(&change, Clock::start().now(), false).await;
+        assert!(matches!(done.outcome, Outcome::Unknown { .. }) && done.clinging, "{done:?}");
+        let told = actor.find_out(&change).await.unwrap();
+        let taken = matches!(told, Outcome::Applied { generation } if generation == change.generation + 1);
+        assert_eq!(taken, stands == "10/12/2", "{told:?}");
+        assert_eq!(matches!(told, Outcome::Contested { .. }), !taken, "{told:?}");
+        assert_eq!(numbers(c, "unheard", name), stands);
+        actor.let_go(&change.address).await.unwrap();
+        let object = c.kubectl(&["get", "deployment", name, "-n", "unheard", "-o", "json", "--show-managed-fields"]);
+        assert!(!object.contains(r#""manager": "probe-tuner""#), "{object}");
+    }
 }
 
 #[test]
