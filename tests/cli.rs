@@ -156,9 +156,43 @@ fn all_mistakes_of_broken_traces_come_at_once_and_nothing_is_lost_on_standard_ou
             "exit 2\n--- out\n--- err\n\
              error: {rows}:3: latency_ms: found \"fast\", {number}\n\n\
              error: {rows}:4: ok: found \"yes\", wanted 1 or 0\n\n\
+             error: {rows}:5: t_s: found \"1.5\", wanted at least 2, the row before: t_s never falls\n\n\
              error: {rows}:5: latency_ms: found \"-4\", {number}\n\n{hint}\n\n\
              error: {header}:1: t_s: found \"time,latency_ms,ok\", wanted a column t_s\n\n{hint}\n\n\
              error: {absent}: cannot be read\n  cause: No such file or directory (os error 2)\n"
         )
+    );
+}
+
+/// The same with something on standard input.
+fn piped(args: &[&str], input: &str) -> String {
+    let mut child =
+        program().args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    format!("exit {}\n--- out\n{}--- err\n{}", done.status.code().unwrap(), text(done.stdout), text(done.stderr))
+}
+
+#[test]
+fn a_trace_is_read_from_standard_input_and_a_short_one_is_called_too_short() {
+    let rows: String = (0..=180).map(|i| format!("{},4,1\n", i * 10)).collect();
+    let said = piped(&["replay", "--settings", "10/5/3", "-"], &format!("t_s,latency_ms,ok\n{rows}"));
+    let (out, err) = said.split_once("--- err\n").unwrap();
+    assert!(out.starts_with("exit 0\n--- out\n-: 1800.0 s, 10 phases\n"), "{said}");
+    assert_eq!(
+        err,
+        "\nnote: - is too short to choose numbers by: 30 min of one pod show what each policy would have done then. Before it\n\
+         tightens anything, probe-tuner asks for a day of all pods and a release (THIN_EVIDENCE).\n"
+    );
+    let wrong = piped(&["replay", "-"], "t_s,latency_ms\n0,4\n");
+    assert!(wrong.starts_with("exit 2\n--- out\n--- err\nerror: -:1: ok: "), "{wrong}");
+}
+
+#[test]
+fn standard_input_is_read_once_only() {
+    assert_eq!(
+        piped(&["replay", "--history", "-", "-"], ""),
+        "exit 2\n--- out\n--- err\nerror: -: standard input comes twice, wanted once: it can be read only once\n"
     );
 }

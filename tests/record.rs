@@ -102,6 +102,17 @@ fn a_moment_before_that_of_the_row_above_is_refused() {
 }
 
 #[test]
+fn a_moment_that_falls_is_told_even_after_a_row_that_is_wrong_otherwise() {
+    check(
+        "t_s,latency_ms,ok\n0,1,1\n10,x,1\n5,1,1\n",
+        &[
+            r#"3: latency_ms: found "x", wanted milliseconds, a number from 0 to 86400000, or nothing"#,
+            r#"4: t_s: found "5", wanted at least 10, the row before: t_s never falls"#,
+        ],
+    );
+}
+
+#[test]
 fn a_trace_without_rows_is_refused() {
     check("t_s,latency_ms,ok\n# nothing\n", &[r#"1: found "", wanted at least one row after the header"#]);
 }

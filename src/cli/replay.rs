@@ -2,6 +2,7 @@
 
 use super::backtest;
 use super::{Console, Exit, Failure, Problem};
+use crate::decide::about;
 use crate::picture;
 use crate::probe::Settings;
 use crate::record::{self, Trace};
@@ -10,7 +11,7 @@ use crate::run::replay::OnTrace;
 use crate::units::{PerPodYear, Span, parse_span};
 use clap::{ArgMatches, Command, FromArgMatches};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The longest trace that is read, in bytes: the most rows, each with every column.
@@ -22,6 +23,7 @@ const FILE_LIMIT: u64 = 160 << 20;
   probe-tuner replay trace.csv
   probe-tuner replay --settings 10/5/3 --policy kubernetes-default trace.csv
   probe-tuner replay -o svg trace.csv > trace.svg
+  probe-tuner record … | probe-tuner replay -
   probe-tuner replay --for 28d --history yesterday.csv -o json monday.csv tuesday.csv
   probe-tuner replay --prometheus http://localhost:9090 --workload shop/web --since 14d")]
 pub struct Args {
@@ -48,7 +50,7 @@ pub struct Args {
     /// How to print
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
-    /// Recorded traces
+    /// Recorded traces; - is standard input
     #[arg(required_unless_present = "prometheus", value_name = "TRACE")]
     traces: Vec<PathBuf>,
     #[command(flatten)]
@@ -143,6 +145,10 @@ pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
         return args.backtest.run(told, form, console);
     }
     let mut problems = Vec::new();
+    if args.history.iter().chain(&args.traces).filter(|path| piped(path)).count() > 1 {
+        problems.push(Problem::new("-: standard input comes twice, wanted once: it can be read only once"));
+        return Err(Failure::unreadable(problems));
+    }
     let mut read = |path: &PathBuf| {
         let trace = read_trace(path);
         trace.map_err(|mut found| problems.append(&mut found)).ok()
@@ -172,11 +178,32 @@ pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
     };
     let results: Vec<(String, Vec<Played>)> = traces.iter().map(play).collect();
     match args.output {
-        Output::Table => write!(console.out, "{}", replay::table(&results))?,
+        Output::Table => {
+            write!(console.out, "{}", replay::table(&results))?;
+            if let Some(short) = short(&traces) {
+                writeln!(console.err, "\n{short}")?;
+            }
+        }
         Output::Json => writeln!(console.out, "{}", replay::json(&results))?,
         Output::Svg => write!(console.out, "{}", picture(&traces, &results, &options))?,
     }
     Ok(Exit::Done)
+}
+
+/// What to make of recordings of less than a day, if one is: what happened then, and no more.
+fn short(traces: &[(String, Trace)]) -> Option<String> {
+    let (name, trace) = traces.iter().find(|(_, trace)| trace.seconds() < Span::DAY)?;
+    let all = if traces.len() > 1 { " and others like it are" } else { " is" };
+    Some(format!(
+        "note: {name}{all} too short to choose numbers by: {} of one pod show what each policy would have done then. Before it\n\
+         tightens anything, probe-tuner asks for a day of all pods and a release (THIN_EVIDENCE).",
+        about(trace.seconds())
+    ))
+}
+
+/// Whether this is standard input, by its usual name.
+fn piped(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
 /// Every trace with its results, below each other.
@@ -207,8 +234,9 @@ fn read_trace(path: &Path) -> Result<Trace, Vec<Problem>> {
     let name = path.display();
     let unreadable = |error: std::io::Error| vec![Problem::new(format!("{name}: cannot be read")).because(&error)];
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let source: Box<dyn Read> =
+        if piped(path) { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(unreadable)?) };
+    source.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_LIMIT {
         let problem = Problem::new(format!("{name}: longer than {FILE_LIMIT} bytes, wanted a trace"));
         return Err(vec![problem.hint("split it, or record at a lower rate")]);

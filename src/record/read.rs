@@ -79,8 +79,10 @@ impl Mistakes {
 pub fn read(bytes: &[u8]) -> Result<Trace, Mistakes> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut mistakes = Mistakes { told: Vec::new(), more: 0 };
-    let (mut header, mut rows, mut lines) = (None::<Header>, Vec::new(), 0);
+    let (mut header, mut rows, mut lines) = (None::<Header>, Vec::<Row>::new(), 0);
     let mut rows_met = 0usize;
+    // The moment of the last row that has one, whatever else is wrong with it.
+    let mut before = None;
     for (i, line) in bytes.split(|b| *b == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let number = i + 1;
@@ -107,8 +109,7 @@ pub fn read(bytes: &[u8]) -> Result<Trace, Mistakes> {
             mistakes.add(number, "", line, format!("at most {MOST_ROWS} rows"));
             break;
         }
-        let before = rows.last().map(|r: &Row| r.at);
-        rows.extend(header.row(number, line, before, &mut mistakes));
+        rows.extend(header.row(number, line, &mut before, &mut mistakes));
     }
     if header.is_none() {
         mistakes.add(lines.max(1), "", b"", "a header line with the columns t_s, latency_ms and ok");
@@ -161,7 +162,7 @@ impl Header {
     }
 
     /// One row, or its mistakes.
-    fn row(&self, number: usize, line: &[u8], before: Option<Span>, mistakes: &mut Mistakes) -> Option<Row> {
+    fn row(&self, number: usize, line: &[u8], before: &mut Option<Span>, mistakes: &mut Mistakes) -> Option<Row> {
         let cells: Vec<Vec<u8>> = cells(line).collect();
         if cells.len() != self.cells {
             mistakes.add(number, "", line, format!("{} values, as the header has, not {}", self.cells, cells.len()));
@@ -172,7 +173,7 @@ impl Header {
         let met = mistakes.told.len() + mistakes.more;
 
         let at = number_in(t_s, LARGEST.0).map(Span::round_from_secs_f64);
-        match (at, before) {
+        match (at, *before) {
             (None, _) => mistakes.add(number, "t_s", t_s, "seconds from the start, a number from 0 to 315360000"),
             (Some(at), Some(before)) if at < before => {
                 let wanted = format!("at least {}, the row before: t_s never falls", before.as_secs_f64());
@@ -180,6 +181,7 @@ impl Header {
             }
             _ => {}
         }
+        *before = (*before).max(at);
         let millis = if latency.is_empty() { Some(None) } else { number_in(latency, LARGEST.1).map(Some) };
         if millis.is_none() {
             mistakes.add(number, "latency_ms", latency, "milliseconds, a number from 0 to 86400000, or nothing");
