@@ -18,6 +18,7 @@ use probe_tuner::observation::{Counters, Sample};
 use probe_tuner::units::Span;
 use stage::{Answer, Stage, well};
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 fn quiet() -> Stage {
     let mut s = Stage::of(renumbered(workload("shop", "web"), "10/12/2"));
@@ -80,6 +81,20 @@ fn update(c: &mut Criterion) {
     group.finish();
 }
 
+/// Median and 99th percentile of 20,000 runs, each timed by itself: criterion tells means only.
+#[expect(clippy::disallowed_methods, reason = "a benchmark")]
+fn one_by_one<T>(work: impl Fn() -> T) -> [Duration; 2] {
+    let mut times: Vec<Duration> = (0..20_000)
+        .map(|_| {
+            let begun = Instant::now();
+            black_box(work());
+            begun.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    [times[9_999], times[19_799]]
+}
+
 fn decision(c: &mut Criterion) {
     let mut group = c.benchmark_group("a judgement of one probe");
     for (name, s) in [("quiet", quiet()), ("full tables", noisy())] {
@@ -91,6 +106,9 @@ fn decision(c: &mut Criterion) {
             s.evidence.size(),
             s.evidence.encode().len()
         );
+        let each = || judge(black_box(&s.evidence), &s.workload, &Memory::default(), &Prices::default(), s.now);
+        let [median, p99] = one_by_one(each);
+        println!("{name}: each of 20,000 timed by itself: median {median:?}, 99th percentile {p99:?}");
         group.bench_function(format!("{name}: fit"), |b| b.iter(|| believe(&s.evidence, black_box(seen), s.now)));
         group.bench_function(format!("{name}: judge"), |b| {
             b.iter(|| judge(black_box(&s.evidence), &s.workload, &Memory::default(), &Prices::default(), s.now));
