@@ -16,8 +16,8 @@ use crate::workload::{Container, Pod};
 const SAME_RESTART: Span = Span::from_nanos(600 * 1_000_000_000);
 /// An event may be slower than the status that it explains.
 const LATE_EVENT: Span = Span::from_nanos(180 * 1_000_000_000);
-/// A life's first minute is not what it will be: the end of the one before, a start, caches that fill.
-pub(super) const SETTLES: Span = Span::MINUTE;
+/// So long after a kill what answers may still be the life before: the usual grace period. Caches that fill take as long.
+pub(super) const SETTLES: Span = Span::from_nanos(30 * 1_000_000_000);
 /// How sure a cause is that an event told.
 const TOLD: f64 = 0.99;
 /// How sure a cause must be to stand against an event that comes later.
