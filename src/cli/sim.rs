@@ -2,6 +2,7 @@
 
 use super::{Console, Exit, Failure, Problem};
 use crate::run::arena::{self, Match, Player};
+use crate::run::kinds;
 use crate::run::policy_table::{self, Document};
 use crate::sim::{Family, Losses};
 use clap::ValueEnum;
@@ -14,12 +15,14 @@ probe-tuner sim --seeds 1000-1003                      a first look at every fam
 probe-tuner sim --families gc,noisy --days 182         half a year of two of them\n  \
 probe-tuner sim --policy 10/10/2,probe-tuner@10/12/2   who plays\n  \
 probe-tuner sim --losses --policy even,probe-tuner     a cluster that loses scrapes and events\n  \
+probe-tuner sim --families kinds --policy owner,probe-tuner  readiness and startup too\n  \
 probe-tuner sim --families held-out -o json            for other programs")]
 pub struct Args {
-    /// Families by name, or the groups tuned, held-out, last-look
+    /// Families by name, or the groups tuned, held-out, last-look; kinds: those with readiness and startup probes besides
     #[arg(long, value_delimiter = ',', value_name = "NAME", default_value = "tuned")]
     families: Vec<String>,
-    /// Who plays: P/T/K, kubernetes-default, advised (10/5/3), even (10/10/2), load-rule, p99-margin, jacobson,
+    /// Who plays: P/T/K of liveness, or of all three kinds with a plus between (liveness+readiness+startup); owner (as
+    /// its owner wrote them), kubernetes-default, advised (10/5/3), even (10/10/2), load-rule, p99-margin, jacobson,
     /// phi-accrual, lifeguard, probe-tuner, probe-tuner@P/T/K; hindsight: the best fixed numbers of each family, which
     /// takes as long as all others together
     #[arg(
@@ -74,7 +77,9 @@ pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
     }
     match args.output {
         Format::Json => console.json(&Document::of(&game, &rows))?,
-        Format::Table => write!(console.out, "{}", policy_table::table(&game, &rows))?,
+        Format::Table => {
+            write!(console.out, "{}{}", policy_table::table(&game, &rows), kinds::table(&game, &rows))?;
+        }
     }
     Ok(Exit::Done)
 }
@@ -87,14 +92,15 @@ fn read(args: &Args) -> Result<Match, Failure> {
             "tuned" => families.extend(Family::TUNED),
             "held-out" => families.extend(Family::HELD_OUT),
             "last-look" => families.extend(Family::LAST_LOOK),
+            "kinds" => families.extend(Family::KINDS),
             "all" => families.extend(Family::all()),
             _ => match Family::parse(name) {
                 Some(family) => families.push(family),
                 None => {
-                    let names: Vec<&str> = Family::all().map(Family::name).collect();
+                    let names: Vec<&str> = Family::all().chain(Family::KINDS).map(Family::name).collect();
                     problems.push(
                         Problem::new(format!("--families {name:?}: no such family"))
-                            .hint(format!("write tuned, held-out, last-look, all, or of {}", names.join(", "))),
+                            .hint(format!("write tuned, held-out, last-look, kinds, all, or of {}", names.join(", "))),
                     );
                 }
             },

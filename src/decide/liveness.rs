@@ -489,7 +489,7 @@ fn own_rollout(case: &Case<'_>, choice: &mut Choice) {
 
 /// Days until the owner's next rollout: `gap = (14 + last rollout's day)/(1 + rollouts seen)`, `max(gap − days since,
 /// gap/2)`.
-fn until_next_rollout(first: Option<Timestamp>, rollouts: (u32, Option<Timestamp>), now: Timestamp) -> f64 {
+pub(super) fn until_next_rollout(first: Option<Timestamp>, rollouts: (u32, Option<Timestamp>), now: Timestamp) -> f64 {
     let Some(first) = first else { return USUAL_GAP };
     let (n, last) = rollouts;
     let last_day = last.map_or(0.0, |at| at.since(first).as_days_f64());

@@ -1,15 +1,18 @@
 //! Readiness: a removal costs seconds, not a restart, so more of them are accepted; and it must always give up sooner
 //! than liveness.
 //!
-//! `A_s(readiness) ≤ A_s(liveness)/2` and `A_f(readiness) ≤ A_f(liveness)`. Where most replicas are slow at once,
-//! removing them moves their load to the rest: then it is never tightened, and never loosened for it either. Never a
-//! rollout of its own.
+//! `A_s(readiness) ≤ A_s(liveness)/2` and `A_f(readiness) ≤ A_f(liveness)`. Where liveness is about to change, readiness
+//! goes along in the same rollout. A timeout below 5 s is blind as liveness' is, and does more harm: a slowness that all
+//! replicas share takes all of them out at once, which is no service at all; it is left for the most patient timeout that
+//! still gives up sooner than liveness. Where most replicas are slow at once, removing them moves their load to the rest:
+//! then it takes no shorter timeout, and is never loosened for it either. Never a rollout of its own.
 
 use super::case::{Case, REMOVALS};
+use super::liveness::BLIND_LOOK;
 use super::words::{difference, rate};
 use super::{Choice, Objection, Urgency, grid, refuse};
 use crate::evidence::Edge;
-use crate::probe::Settings;
+use crate::probe::{ProbeKind, Settings};
 use crate::reason::Reason;
 
 pub(super) const BETTER: f64 = 0.95;
@@ -17,6 +20,8 @@ pub(super) const BETTER: f64 = 0.95;
 /// What a readiness probe may become.
 pub(super) struct Limits {
     liveness: Option<Settings>,
+    /// Today's numbers do not give up sooner than liveness.
+    wrong: bool,
     /// Several replicas were slow together.
     pub(super) shared: bool,
     /// More removals are expected than are accepted.
@@ -27,6 +32,7 @@ impl Limits {
     pub(super) fn of(case: &Case<'_>, liveness: Option<Settings>) -> Self {
         Limits {
             liveness,
+            wrong: liveness.is_some_and(|l| !sooner(case.current(), l)),
             shared: case.seen.is_some_and(|s| Edge::LATENCY.into_iter().any(|e| s.regimes(e) >= 0.5)),
             over: case.rate(case.current()) > REMOVALS,
         }
@@ -46,9 +52,9 @@ impl Limits {
             Some(Objection::NeedsApproval)
         } else if case.rate(s) > REMOVALS {
             Some(Objection::OverBudget)
-        } else if tighter && self.shared {
+        } else if self.shared && (looser || tighter && !(self.wrong && s.timeout() >= current.timeout())) {
             Some(Objection::SlowTogether)
-        } else if tighter && case.calm == 0 {
+        } else if tighter && case.calm == 0 && !self.wrong {
             Some(Objection::NoChangeYet)
         } else if looser && !self.over {
             Some(Objection::NoRemovals)
@@ -63,17 +69,43 @@ pub(super) fn sooner(r: Settings, l: Settings) -> bool {
     2 * r.stall_tolerance() <= l.stall_tolerance() && r.refusal_tolerance() <= l.refusal_tolerance()
 }
 
+/// The most patient timeout, and then the most patience, that still gives up sooner than liveness `l` and may be had.
+///
+/// What of it is known says nothing here: it is for liveness numbers that nobody has lived with yet, and for a probe that
+/// sees nothing above its timeout.
+pub(super) fn beside(case: &Case<'_>, l: Settings) -> Option<Settings> {
+    let fits = |s: &Settings| sooner(*s, l) && case.detects(*s) && case.permitted(*s);
+    let all = grid::readiness(case.probe.handler, &case.permission().bounds);
+    all.into_iter().filter(fits).max_by_key(|s| (s.timeout(), s.stall_tolerance(), s.refusal_tolerance()))
+}
+
+/// Whether the timeout sees too little of what is above it.
+pub(super) fn blind(s: Settings) -> bool {
+    s.timeout() < grid::LEAST_TIMEOUT
+}
+
 pub(super) fn choose(case: &Case<'_>, liveness: Option<Settings>) -> Choice {
     let current = case.current();
     let hold = |reason, message: String| Choice::hold(current, reason, message);
+    let wrong = liveness.is_some_and(|l| !sooner(current, l));
+    // Liveness changes with the next rollout: what always holds must hold after it, whatever else is to be said.
+    if let Some(l) = liveness.filter(|l| wrong && case.sibling(ProbeKind::Liveness) != Some(*l)) {
+        return along(case, l, format!("gives up sooner than liveness {l}, which changes too"));
+    }
     if let Some(refusal) = refuse::refusal(case) {
         return refusal;
+    }
+    if let Some(l) = liveness.filter(|l| blind(current) && !blind(*l))
+        && case.watched() >= BLIND_LOOK
+        && beside(case, l).is_some_and(|s| s.timeout() > current.timeout())
+    {
+        let all = "what is slow on all replicas takes all of them out";
+        return along(case, l, format!("a timeout of {} s sees no latency above it, and {all}", current.timeout()));
     }
     if let Some((reason, message)) = refuse::thin(case) {
         return hold(reason, message);
     }
     let today = case.loss(current);
-    let wrong = liveness.is_some_and(|l| !sooner(current, l));
     let limits = Limits::of(case, liveness);
     let (shared, over) = (limits.shared, limits.over);
     let allowed = |s: &Settings| limits.objection(case, *s).is_none();
@@ -86,11 +118,10 @@ pub(super) fn choose(case: &Case<'_>, liveness: Option<Settings>) -> Choice {
         .filter(|(loss, s)| *s != current && (wrong || *loss < BETTER * today));
     match best {
         Some((_, wanted)) => {
-            let tightens = wanted.stall_tolerance() < current.stall_tolerance();
             Choice {
                 wanted,
                 urgency: Urgency::WithNextRollout,
-                reason: if tightens { Reason::Tighten } else { Reason::Loosen },
+                reason: if tighter(wanted, current) { Reason::Tighten } else { Reason::Loosen },
                 message: format!(
                     "{}; {} false removals a pod-year expected instead of {}",
                     difference(current, wanted),
@@ -122,4 +153,26 @@ pub(super) fn choose(case: &Case<'_>, liveness: Option<Settings>) -> Choice {
             format!("{current} is the best allowed setting: {} false removals a pod-year expected", rate(case.rate(current))),
         ),
     }
+}
+
+/// The most patient that fits liveness `l`, with the next rollout.
+fn along(case: &Case<'_>, l: Settings, why: String) -> Choice {
+    let current = case.current();
+    match beside(case, l) {
+        Some(wanted) => Choice {
+            wanted,
+            urgency: Urgency::WithNextRollout,
+            reason: if tighter(wanted, current) { Reason::Tighten } else { Reason::Loosen },
+            message: format!("{}: {why}", difference(current, wanted)),
+        },
+        None => Choice::hold(
+            current,
+            Reason::NeedsApproval,
+            format!("{why}; nothing that may be taken without two people's approval gives up sooner than liveness {l}"),
+        ),
+    }
+}
+
+fn tighter(wanted: Settings, current: Settings) -> bool {
+    wanted.stall_tolerance() < current.stall_tolerance()
 }

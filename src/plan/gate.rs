@@ -5,6 +5,7 @@ use super::{DEGRADED_AFTER, LONGEST_REST, Limits, Standing, Wish, rolled_out};
 use crate::change::{Change, Intent, Step};
 use crate::decide::Urgency;
 use crate::policy::{Mode, Permission};
+use crate::probe::Settings;
 use crate::reason::Reason;
 use crate::units::{Span, Timestamp};
 use crate::workload::{Unpatchable, Workload};
@@ -79,10 +80,7 @@ fn owner(p: &Permission, now: Timestamp) -> Option<Held> {
 /// What the fence refuses because two people would have to approve it, which nobody can yet: asking would only be
 /// refused.
 fn risky(wish: &Wish<'_>, change: &Change) -> Option<Held> {
-    let far = |s: &Step| {
-        let (from, to) = (s.from.stall_tolerance(), s.to.stall_tolerance());
-        to > 2 * from || 2 * to < from
-    };
+    let far = |s: &Step| far(s.from, s.to);
     let words = if wish.workload.permission.protected {
         "the namespace is probe-tuner.io/protected: every change needs two approvals, which cannot be given yet"
     } else if change.steps.iter().any(far) {
@@ -91,6 +89,12 @@ fn risky(wish: &Wish<'_>, change: &Change) -> Option<Held> {
         return None;
     };
     Some((Reason::NeedsApproval, words.into()))
+}
+
+/// Whether the tolerance more than doubles or halves, as the fence reckons it.
+pub(super) fn far(from: Settings, to: Settings) -> bool {
+    let (from, to) = (from.stall_tolerance(), to.stall_tolerance());
+    to > 2 * from || 2 * to < from
 }
 
 /// What has happened to this workload, and whether the wish is worth a rollout at all.

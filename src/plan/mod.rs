@@ -173,10 +173,13 @@ fn change(wish: &Wish<'_>) -> Option<(Rank, Change)> {
     }
     let wanted = |j: &&Judgement| j.wanted != j.current && j.urgency > Urgency::Hold;
     let first = wish.judgements.iter().filter(wanted).max_by(|a, b| a.urgency.cmp(&b.urgency))?;
+    // What asks for approvals is not sent with what does not: it would hold the other back.
+    let alone = |j: &&Judgement| j.urgency == first.urgency || !gate::far(j.current, j.wanted);
     let steps: Vec<Step> = wish
         .judgements
         .iter()
         .filter(wanted)
+        .filter(alone)
         .map(|j| Step { probe: j.probe.clone(), from: j.current, to: j.wanted })
         .collect();
     let saves = wish.judgements.iter().filter_map(|j| Some(j.now?.loss - j.then?.loss)).sum::<f64>()

@@ -3,20 +3,26 @@
 //! The engine plays through its public face only: facts in, plan out. Every player meets the same stalls; what they
 //! cost is summed up by the simulator's own truth.
 
-use super::drive;
+use super::drive::{self, Scene};
+use super::kinds::{Kept, Kinds};
 use super::rival::{self, Rival};
+use crate::change::{Intent, Outcome};
 use crate::engine::Rules;
 use crate::probe::Settings;
-use crate::sim::{Family, Fleet, Losses, MONDAY, Pause, Setup, World, carrying_cost};
-use crate::units::Span;
+use crate::sim::{Family, Fleet, Losses, MONDAY, Numbers, Pause, Setup, World, carrying_cost};
+use crate::units::{Span, Timestamp};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Who plays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Player {
-    /// These numbers from the beginning to the end.
+    /// These liveness numbers from the beginning to the end; other probes keep their owner's.
     Fixed(Settings),
+    /// These numbers for all kinds of probes that there are, from the beginning to the end.
+    All(Numbers),
+    /// The owner's numbers, from the beginning to the end.
+    Owner,
     /// The engine, beginning with these numbers, or with the workload's own.
     Engine(Option<Settings>),
     /// Somebody else's rule, beginning with the workload's own numbers.
@@ -31,6 +37,8 @@ impl Player {
         match self {
             Player::Fixed(s) if *s == Settings::KUBERNETES_DEFAULT => "kubernetes-default".into(),
             Player::Fixed(s) => s.to_string(),
+            Player::All(n) => n.declared().map(|(_, s)| s.to_string()).collect::<Vec<_>>().join("+"),
+            Player::Owner => "owner".into(),
             Player::Engine(None) => "probe-tuner".into(),
             Player::Engine(Some(s)) => format!("probe-tuner@{s}"),
             Player::Rival(rival) => rival.name().into(),
@@ -47,20 +55,32 @@ impl Player {
             "probe-tuner" => Ok(Player::Engine(None)),
             "kubernetes-default" => Ok(Player::Fixed(Settings::KUBERNETES_DEFAULT)),
             "hindsight" => Ok(Player::Hindsight),
+            "owner" => Ok(Player::Owner),
             "advised" => "10/5/3".parse().map(Player::Fixed),
             "even" => "10/10/2".parse().map(Player::Fixed),
             _ => match (Rival::parse(name), name.strip_prefix("probe-tuner@")) {
                 (Some(rival), _) => Ok(Player::Rival(rival)),
                 (_, Some(start)) => start.parse().map(|s| Player::Engine(Some(s))),
+                _ if name.contains('+') => of_all_kinds(name).map(Player::All),
                 _ => name.parse().map(Player::Fixed),
             }
             .map_err(|_| {
                 format!(
                     "{name:?} is no policy; write kubernetes-default, advised, even, load-rule, p99-margin, jacobson, \
-                     phi-accrual, lifeguard, hindsight, probe-tuner, probe-tuner@P/T/K or P/T/K, as \"10/12/2\""
+                     phi-accrual, lifeguard, hindsight, owner, probe-tuner, probe-tuner@P/T/K or P/T/K, as \"10/12/2\"; or \
+                     P/T/K of liveness, readiness and startup, as \"10/12/2+5/6/2+5/1/40\""
                 )
             }),
         }
+    }
+}
+
+/// Numbers of liveness, readiness and startup, with a plus between.
+fn of_all_kinds(text: &str) -> Result<Numbers, String> {
+    let each = text.split('+').map(str::parse).collect::<Result<Vec<Settings>, _>>()?;
+    match each[..] {
+        [liveness, readiness, startup] => Ok(Numbers { liveness, readiness: Some(readiness), startup: Some(startup) }),
+        _ => Err(format!("{text:?} is not of three kinds")),
     }
 }
 
@@ -96,6 +116,8 @@ pub struct Score {
     pub pod_years: f64,
     /// Own rollouts.
     pub own_rollouts: usize,
+    /// What readiness and startup did; nothing where there is neither.
+    pub kinds: Kinds,
 }
 
 impl Score {
@@ -219,18 +241,36 @@ fn run(player: &Player, family: Family, seed: u64, game: &Match) -> Score {
     match player {
         Player::Fixed(settings) => {
             setup.settings = *settings;
-            let mut world = World::new(setup);
-            while world.advance(end, &mut Vec::new()) == Pause::Rollout {}
-            score(&world, days)
+            fixed(setup, end, days)
         }
+        Player::All(numbers) => {
+            setup.settings = numbers.liveness;
+            setup.readiness = setup.readiness.and(numbers.readiness);
+            setup.startup = setup.startup.and(numbers.startup);
+            fixed(setup, end, days)
+        }
+        Player::Owner => fixed(setup, end, days),
         Player::Engine(start) => {
             setup.settings = start.unwrap_or(setup.settings);
             setup.listen = true;
             let mut fleet = Fleet::new(vec![World::new(setup)]);
             // As often as the daemon reads its kubelets: what rides is asked of an engine that knows the last scrape.
             let step = Span::SECOND * 15;
-            drive::play(&mut fleet, Rules::default(), (MONDAY, end), step, |_, _, _, _| {});
-            fleet.worlds().first().map_or_else(Score::default, |world| score(world, days))
+            let mut kept = Kept::default();
+            drive::play(&mut fleet, Rules::default(), (MONDAY, end), step, |_, _, fleet, scene| {
+                let Some(world) = fleet.worlds().first() else { return };
+                match scene {
+                    Scene::Rides(_, numbers) => kept.plan(world, world.numbers(), numbers.iter().cloned()),
+                    // A way back restores what its owner wrote, whatever that was.
+                    Scene::Changed(change, Outcome::Applied { .. }) if change.intent == Intent::Tune => {
+                        let from = change.steps.iter().fold(world.numbers(), |n, s| n.with(s.probe.kind, s.from));
+                        kept.plan(world, from, change.steps.iter().map(|s| (s.probe.clone(), s.to)));
+                    }
+                    _ => {}
+                }
+            });
+            let played = fleet.worlds().first().map_or_else(Score::default, |world| score(world, days));
+            Score { kinds: Kinds { kept, ..played.kinds }, ..played }
         }
         Player::Rival(rival) => {
             setup.listen = rival.listens();
@@ -243,9 +283,16 @@ fn run(player: &Player, family: Family, seed: u64, game: &Match) -> Score {
     }
 }
 
+fn fixed(setup: Setup, end: Timestamp, days: u32) -> Score {
+    let mut world = World::new(setup);
+    while world.advance(end, &mut Vec::new()) == Pause::Rollout {}
+    score(&world, days)
+}
+
 fn score(world: &World, days: u32) -> Score {
     let (truth, days) = (world.truth(), days as usize);
     Score {
+        kinds: Kinds::of(world),
         loss: truth.loss(0, days, REPLICAS),
         second_half: truth.loss(days / 2, days, REPLICAS),
         carrying: truth.carrying(0, days),
@@ -323,6 +370,8 @@ mod tests {
             "hindsight",
             "probe-tuner",
             "probe-tuner@10/12/2",
+            "owner",
+            "10/12/2+5/6/2+5/1/40",
         ] {
             assert_eq!(Player::parse(name).unwrap().name(), name);
         }

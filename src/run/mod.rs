@@ -19,5 +19,6 @@ pub mod arena;
 pub mod backtest;
 pub mod demo;
 mod drive;
+pub mod kinds;
 pub mod policy_table;
 mod rival;

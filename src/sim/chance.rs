@@ -148,6 +148,18 @@ pub enum Length {
     },
 }
 
+impl Length {
+    /// What a share of all lengths stays below, in seconds; `None` where no formula says.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        match *self {
+            Length::Lognormal { median, sigma } => Some(median * (sigma * normal_at(share)).exp()),
+            Length::Uniform { from, to } => Some(from + (to - from) * share),
+            Length::Exponential { mean } => Some(-mean * (1.0 - share).ln()),
+            Length::Gamma { .. } | Length::Pareto { .. } | Length::Either { .. } => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

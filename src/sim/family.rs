@@ -80,10 +80,16 @@ pub struct Nature {
     pub twist: Twist,
     /// From a container's start to its first answer, in seconds.
     pub start: Length,
+    /// Starts take longer by this share of `start` each day: there is more to load.
+    pub growth: f64,
     /// When its users roll out: days of each four weeks, rising. `Shift` does so in the middle of the run only.
     pub rollouts: Vec<f64>,
-    /// The numbers that its owner gave it.
+    /// The numbers that its owner gave its liveness probe.
     pub own: Settings,
+    /// Those of its readiness probe, if it has one.
+    pub readiness: Option<Settings>,
+    /// Those of its startup probe, if it has one.
+    pub startup: Option<Settings>,
     /// True faults a pod-year, of which two in three hang and one crashes.
     pub faults: f64,
 }
@@ -129,6 +135,14 @@ pub enum Family {
     NightlyBatch,
     /// One slow replica after another.
     HotKey,
+    /// Starts that take longer each day, behind a startup probe that is soon too short.
+    SlowStart,
+    /// The same behind one that cuts off nine starts in ten.
+    CrampedStart,
+    /// Hours of slowness on all replicas, and a readiness probe as impatient as liveness.
+    Unready,
+    /// Slow starts and slow hours, and all three probes.
+    EveryKind,
 }
 
 impl Family {
@@ -153,6 +167,9 @@ impl Family {
     /// The three for the last look only.
     pub const LAST_LOOK: [Family; 3] = [Family::Reclaim, Family::NightlyBatch, Family::HotKey];
 
+    /// Those with a readiness or a startup probe besides liveness.
+    pub const KINDS: [Family; 4] = [Family::SlowStart, Family::CrampedStart, Family::Unready, Family::EveryKind];
+
     /// Its name in tables and flags.
     pub const fn name(self) -> &'static str {
         match self {
@@ -175,17 +192,21 @@ impl Family {
             Family::Reclaim => "reclaim",
             Family::NightlyBatch => "nightlybatch",
             Family::HotKey => "hotkey",
+            Family::SlowStart => "slowstart",
+            Family::CrampedStart => "crampedstart",
+            Family::Unready => "unready",
+            Family::EveryKind => "everykind",
         }
     }
 
-    /// All of them, in the order of the tables.
+    /// All of them whose one probe is liveness, in the order of the tables.
     pub fn all() -> impl Iterator<Item = Family> {
         Family::TUNED.into_iter().chain(Family::HELD_OUT).chain(Family::LAST_LOOK)
     }
 
     /// The family of this name.
     pub fn parse(name: &str) -> Option<Family> {
-        Family::all().find(|f| f.name() == name)
+        Family::all().chain(Family::KINDS).find(|f| f.name() == name)
     }
 
     /// What makes it what it is.
@@ -313,6 +334,27 @@ impl Family {
                 rollouts: vec![6.4, 13.4, 20.4],
                 ..base
             },
+            Family::SlowStart => Nature {
+                stalls: vec![steady(|_| 2.0, 2.0, lognormal(1.0, 0.6))],
+                start: lognormal(60.0, 0.4),
+                growth: 0.01,
+                startup: Some(of(10, 1, 9)),
+                rollouts: vec![2.4, 9.4, 16.4, 23.4],
+                ..base
+            },
+            Family::CrampedStart => Nature { startup: Some(of(10, 1, 3)), ..Family::SlowStart.nature() },
+            Family::Unready => Nature {
+                load: (0.2, 0.75),
+                stalls: vec![steady(|load| 20.0 * load, 20.0, lognormal(3.0, 0.7))],
+                twist: Twist::Brownout,
+                readiness: Some(Settings::KUBERNETES_DEFAULT),
+                rollouts: vec![2.4, 9.4, 16.4, 23.4],
+                ..base
+            },
+            Family::EveryKind => {
+                let Nature { start, growth, startup, .. } = Family::SlowStart.nature();
+                Nature { start, growth, startup, ..Family::Unready.nature() }
+            }
         }
     }
 }
@@ -329,8 +371,11 @@ impl Nature {
             refusals: None,
             twist: Twist::None,
             start: lognormal(15.0, 0.3),
+            growth: 0.0,
             rollouts: Vec::new(),
             own: Settings::KUBERNETES_DEFAULT,
+            readiness: None,
+            startup: None,
             faults: 12.0,
         }
     }

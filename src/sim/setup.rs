@@ -2,6 +2,7 @@
 
 use super::chance::child;
 use super::family::{Family, Nature};
+use super::numbers::Numbers;
 use super::recording::Recording;
 use crate::policy::{Bounds, Mode, Permission};
 use crate::probe::{ProbeKind, Settings};
@@ -60,8 +61,12 @@ pub struct Setup {
     pub recording: Option<Recording>,
     /// How many replicas; at least 1.
     pub replicas: u32,
-    /// The numbers that it starts with.
+    /// The numbers of its liveness probe that it starts with.
     pub settings: Settings,
+    /// The same of its readiness probe; `None`: it has none, and is ready while it serves.
+    pub readiness: Option<Settings>,
+    /// The same of its startup probe; `None`: it has none, and nothing is asked of it before it serves.
+    pub startup: Option<Settings>,
     /// When it starts.
     pub start: Timestamp,
     /// How long the run is: its middle is where [`super::Twist::Shift`] happens.
@@ -81,7 +86,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Five replicas of a family on five nodes, allowed everything, at the family's own numbers, heard by nobody.
+    /// Five replicas of a family on five nodes, allowed everything for every probe that it has, at the family's own numbers, heard by nobody.
     pub fn new(family: Family, seed: u64, days: f64) -> Setup {
         Setup::of(family.name(), family.nature(), seed, days)
     }
@@ -89,11 +94,16 @@ impl Setup {
     /// Likewise, of any nature.
     pub fn of(name: &str, nature: Nature, seed: u64, days: f64) -> Setup {
         let seed = child(seed, name, 0);
+        let mut permission = allow_all();
+        let declared = [(ProbeKind::Readiness, nature.readiness), (ProbeKind::Startup, nature.startup)];
+        permission.probes.extend(declared.into_iter().filter_map(|(kind, numbers)| numbers.map(|_| kind)));
         Setup {
             uid: Uid::from_bits(u128::from(child(seed, "uid", 0)) << 64),
             address: Address { namespace: "sim".into(), kind: WorkloadKind::Deployment, name: name.into() },
             seed,
             settings: nature.own,
+            readiness: nature.readiness,
+            startup: nature.startup,
             nature,
             recording: None,
             replicas: 5,
@@ -101,11 +111,16 @@ impl Setup {
             days,
             nodes: Node::several(seed, 5),
             loud_a_day: 0.0,
-            permission: allow_all(),
+            permission,
             unpatchable: Vec::new(),
             losses: Losses::default(),
             listen: false,
         }
+    }
+
+    /// The numbers that it starts with.
+    pub(super) fn numbers(&self) -> Numbers {
+        Numbers { liveness: self.settings, readiness: self.readiness, startup: self.startup }
     }
 }
 

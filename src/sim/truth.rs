@@ -31,6 +31,20 @@ pub struct Detection {
     pub after: Span,
 }
 
+/// A pod that its readiness probe took out of service though it was healthy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Removal {
+    /// When the verdict fell.
+    pub at: Timestamp,
+    /// Which replica.
+    pub replica: usize,
+    /// Until it was ready again, or ended; `None` while that has not come.
+    pub lasted: Option<Span>,
+}
+
+/// How far apart removals of different replicas still have one cause.
+const TOGETHER: Span = Span::from_nanos(300 * 1_000_000_000);
+
 /// What happened to one workload.
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
@@ -54,9 +68,37 @@ pub struct Truth {
     pub start: Timestamp,
     /// Checks made; counted only where somebody listens.
     pub checks: u64,
+    /// Healthy pods that readiness took out of service.
+    pub removals: Vec<Removal>,
+    /// True faults that took a pod out of service: by readiness, or by the kill where that came first.
+    pub out_of_service: Vec<Detection>,
+    /// When a healthy container was killed by its startup probe, and which replica.
+    pub startup_kills: Vec<(Timestamp, usize)>,
+    /// When each container began, and how long it would have taken until it served, in seconds, whether it was let or
+    /// not; counted where a startup or readiness probe watches.
+    pub starts: Vec<(Timestamp, f64)>,
+    /// The longest start that a startup probe saw, in seconds: to its success, or to its kill.
+    pub longest_start: f64,
+    /// How long pods were missing, from their creation or their end until they were ready.
+    pub missing: Vec<Span>,
 }
 
 impl Truth {
+    /// How much has been told so far.
+    pub(super) fn told(&self) -> [usize; 5] {
+        let removed = (self.removals.len(), self.out_of_service.len(), self.startup_kills.len());
+        [self.false_restarts.len(), self.detections.len(), removed.0, removed.1, removed.2]
+    }
+
+    /// Replicas lived through a stretch one after the other; what it added is told in the order of time.
+    pub(super) fn order_since(&mut self, told: [usize; 5]) {
+        self.false_restarts[told[0]..].sort();
+        self.detections[told[1]..].sort_by_key(|d| d.at);
+        self.removals[told[2]..].sort_by_key(|r| r.at);
+        self.out_of_service[told[3]..].sort_by_key(|d| d.at);
+        self.startup_kills[told[4]..].sort();
+    }
+
     /// Pod-years lived in the days `from..to` of the run.
     pub fn pod_years(&self, from: usize, to: usize) -> f64 {
         self.part(from, to).iter().map(|d| d.0).sum::<f64>() / 365.0
@@ -75,6 +117,20 @@ impl Truth {
     /// False restarts in the days `from..to`.
     pub fn false_in(&self, from: usize, to: usize) -> usize {
         self.false_restarts.iter().filter(|(at, _)| self.within(*at, from, to)).count()
+    }
+
+    /// False removals of one replica alone, and of several within five minutes.
+    pub fn removed(&self) -> (usize, usize) {
+        let near =
+            |a: &Removal, b: &Removal| a.replica != b.replica && a.at.since(b.at).max(b.at.since(a.at)) <= TOGETHER;
+        // They stand in the order of time: only neighbours can be near.
+        let shared = |(i, r): (usize, &Removal)| {
+            let before =
+                self.removals[..i].iter().rev().take_while(|o| r.at.since(o.at) <= TOGETHER).any(|o| near(o, r));
+            before || self.removals[i..].iter().take_while(|o| o.at.since(r.at) <= TOGETHER).any(|o| near(o, r))
+        };
+        let together = self.removals.iter().enumerate().filter(|r| shared(*r)).count();
+        (self.removals.len() - together, together)
     }
 
     /// Mean carrying cost over the days `from..to`, by time lived under each setting.

@@ -3,13 +3,15 @@
 //! What is lost on the way is lost here: scrapes, events beyond the kubelet's rate limit, fractions of seconds.
 
 use super::chance::Chance;
+use super::numbers::Numbers;
+use super::pod::{Asker, Pod};
 use super::setup::{Losses, Node, Setup};
-use super::slot::Slot;
+use super::slot::{Place, Slot};
 use crate::observation::{Fact, FailureClass, Observation, Sample, Usage};
 use crate::policy::Permission;
 use crate::probe::{Handler, ProbeKind, Settings};
 use crate::units::{NANOS, Name, Span, Timestamp, Uid};
-use crate::workload::{Address, Container, Pod, Probe, ProbeId, Unpatchable, Workload};
+use crate::workload::{Address, Container, Pod as Described, Probe, ProbeId, Unpatchable, Workload};
 
 /// Burst of the kubelet's event rate limit, a pod.
 const BURST: f64 = 25.0;
@@ -21,11 +23,15 @@ struct Bucket {
     pod: Uid,
     tokens: f64,
     at: i64,
-    /// Failures not told yet: slow, fast.
-    held: [u32; 2],
+    /// Failures not told yet, by kind: slow, fast.
+    held: [[u32; 2]; 3],
 }
 
 impl Bucket {
+    fn of(pod: Uid) -> Bucket {
+        Bucket { pod, tokens: BURST, at: 0, held: [[0; 2]; 3] }
+    }
+
     fn take(&mut self, at: i64) -> bool {
         let passed = (at - self.at) as f64 / 1e9;
         self.tokens = (self.tokens + passed / REFILL).min(BURST);
@@ -50,16 +56,17 @@ pub(super) struct Voice {
     unpatchable: Vec<Unpatchable>,
     nodes: Vec<Node>,
     losses: Losses,
-    probe: ProbeId,
+    container: Name,
     chance: Chance,
-    buckets: Vec<Bucket>,
+    /// Of the pod in each slot, and of the one that is to take over.
+    buckets: Vec<[Bucket; 2]>,
     /// Facts whose moment has not come, or that are not yet in order.
     later: Vec<Observation>,
 }
 
 impl Voice {
     pub(super) fn new(setup: &Setup) -> Voice {
-        let bucket = |_| Bucket { pod: Uid::from_bits(0), tokens: BURST, at: 0, held: [0; 2] };
+        let bucket = |_| [0, 1].map(|_| Bucket::of(Uid::from_bits(0)));
         Voice {
             listen: setup.listen,
             introduced: false,
@@ -71,7 +78,7 @@ impl Voice {
             unpatchable: setup.unpatchable.clone(),
             nodes: setup.nodes.clone(),
             losses: setup.losses,
-            probe: ProbeId { container: "app".into(), kind: ProbeKind::Liveness },
+            container: "app".into(),
             chance: Chance::new(setup.seed, "losses", 0),
             buckets: (0..setup.replicas).map(bucket).collect(),
             later: Vec::new(),
@@ -88,12 +95,12 @@ impl Voice {
         let at = Timestamp::from_nanos(at);
         facts.push(Observation { at, fact: Fact::Workload(Box::new(workload.clone())) });
         for slot in slots {
-            let pod = self.describe(slot, true, true);
+            let pod = self.describe(&slot.pod, slot.node, true, true);
             facts.push(Observation { at, fact: Fact::Pod(Box::new(pod)) });
         }
     }
 
-    pub(super) fn declare(&self, generation: i64, version: u64, settings: Settings, rolling: bool) -> Workload {
+    pub(super) fn declare(&self, generation: i64, version: u64, numbers: Numbers, rolling: bool) -> Workload {
         let mut unpatchable = self.unpatchable.clone();
         if rolling {
             unpatchable.push(Unpatchable::Progressing);
@@ -105,34 +112,37 @@ impl Voice {
             generation,
             replicas: self.replicas,
             version,
-            probes: vec![self.probe(settings)],
+            probes: self.probes(numbers.declared()),
             permission: self.permission.clone(),
             unpatchable,
         }
     }
 
-    fn probe(&self, settings: Settings) -> Probe {
-        Probe { id: self.probe.clone(), handler: self.handler, settings, initial_delay: Span::ZERO }
+    fn probes(&self, declared: impl Iterator<Item = (ProbeKind, Settings)>) -> Vec<Probe> {
+        let id = |kind| ProbeId { container: self.container.clone(), kind };
+        declared
+            .map(|(kind, settings)| Probe { id: id(kind), handler: self.handler, settings, initial_delay: Span::ZERO })
+            .collect()
     }
 
-    fn describe(&self, slot: &Slot, started: bool, ready: bool) -> Pod {
+    fn describe(&self, pod: &Pod, node: usize, started: bool, ready: bool) -> Described {
         let whole = |nanos: i64| Timestamp::from_seconds(nanos.div_euclid(NANOS));
-        Pod {
-            uid: slot.uid,
-            name: slot.name.clone(),
+        Described {
+            uid: pod.uid,
+            name: pod.name.clone(),
             workload: self.uid,
-            node: self.nodes.get(slot.node).map(|n| n.name.clone()),
-            probes: vec![self.probe(slot.worker.settings)],
+            node: self.nodes.get(node).map(|n| n.name.clone()),
+            probes: self.probes(pod.askers().map(|a| (a.kind, a.worker.settings))),
             containers: vec![Container {
-                name: self.probe.container.clone(),
-                running_since: Some(whole(slot.started)),
+                name: self.container.clone(),
+                running_since: Some(whole(pod.running)),
                 ready,
                 started,
-                restarts: slot.restarts,
-                last_end: slot.last_end.clone(),
+                restarts: pod.restarts,
+                last_end: pod.last_end.clone(),
             }],
             terminating: false,
-            created: whole(slot.created),
+            created: whole(pod.created),
             ready,
         }
     }
@@ -147,17 +157,17 @@ impl Voice {
         }
     }
 
-    pub(super) fn pod(&mut self, slot: &Slot, at: i64, started: bool, ready: bool) {
+    pub(super) fn pod(&mut self, pod: &Pod, node: usize, at: i64, started: bool, ready: bool) {
         if self.listen {
-            let pod = self.describe(slot, started, ready);
+            let pod = self.describe(pod, node, started, ready);
             self.say(at, Fact::Pod(Box::new(pod)));
         }
     }
 
     /// The container has ended and is not started yet.
-    pub(super) fn pod_down(&mut self, slot: &Slot, at: i64) {
+    pub(super) fn pod_down(&mut self, pod: &Pod, node: usize, at: i64) {
         if self.listen {
-            let mut pod = self.describe(slot, false, false);
+            let mut pod = self.describe(pod, node, false, false);
             for container in &mut pod.containers {
                 container.running_since = None;
             }
@@ -165,19 +175,19 @@ impl Voice {
         }
     }
 
-    pub(super) fn pod_created(&mut self, uid: Uid, name: Name, node: usize, settings: Settings, created: i64) {
+    pub(super) fn pod_created(&mut self, (uid, name): (Uid, Name), node: usize, numbers: Numbers, created: i64) {
         if !self.listen {
             return;
         }
         let at = Timestamp::from_seconds(created.div_euclid(NANOS));
-        let pod = Pod {
+        let pod = Described {
             uid,
             name,
             workload: self.uid,
             node: self.nodes.get(node).map(|n| n.name.clone()),
-            probes: vec![self.probe(settings)],
+            probes: self.probes(numbers.declared()),
             containers: vec![Container {
-                name: self.probe.container.clone(),
+                name: self.container.clone(),
                 running_since: None,
                 ready: false,
                 started: false,
@@ -189,6 +199,11 @@ impl Voice {
             ready: false,
         };
         self.say(created, Fact::Pod(Box::new(pod)));
+    }
+
+    /// The pod that was to take a slot over has done so.
+    pub(super) fn taken_over(&mut self, i: usize) {
+        self.buckets[i].swap(0, 1);
     }
 
     pub(super) fn pod_gone(&mut self, pod: Uid, at: i64) {
@@ -207,39 +222,46 @@ impl Voice {
         }
     }
 
-    fn bucket(&mut self, slot: &Slot, i: usize) -> &mut Bucket {
-        let bucket = &mut self.buckets[i];
-        if bucket.pod != slot.uid {
-            *bucket = Bucket { pod: slot.uid, tokens: BURST, at: 0, held: [0; 2] };
+    fn bucket(&mut self, pod: Uid, i: usize, place: Place) -> &mut Bucket {
+        let bucket = &mut self.buckets[i][usize::from(place == Place::Next)];
+        if bucket.pod != pod {
+            *bucket = Bucket::of(pod);
         }
         bucket
     }
 
-    pub(super) fn unhealthy(&mut self, slot: &Slot, i: usize, timed_out: bool, at: i64) {
+    /// A check of the pod in a place of a slot has failed.
+    pub(super) fn unhealthy(
+        &mut self,
+        (pod, i, place): (Uid, usize, Place),
+        kind: ProbeKind,
+        timed_out: bool,
+        at: i64,
+    ) {
         if !self.listen {
             return;
         }
         let lost = self.losses.events > 0.0 && self.chance.unit() < self.losses.events;
-        let bucket = self.bucket(slot, i);
-        let kind = usize::from(!timed_out);
-        bucket.held[kind] += 1;
+        let bucket = self.bucket(pod, i, place);
+        let (probe, how) = (kind as usize, usize::from(!timed_out));
+        bucket.held[probe][how] += 1;
         if lost || !bucket.take(at) {
             return;
         }
-        let count = std::mem::take(&mut bucket.held[kind]);
+        let count = std::mem::take(&mut bucket.held[probe][how]);
         let class = if timed_out { FailureClass::Slow } else { FailureClass::Fast };
-        let (pod, container) = (slot.uid, self.probe.container.clone());
-        self.say(at, Fact::Unhealthy { pod, container, kind: ProbeKind::Liveness, class, count });
+        let container = self.container.clone();
+        self.say(at, Fact::Unhealthy { pod, container, kind, class, count });
     }
 
-    pub(super) fn killing(&mut self, slot: &Slot, i: usize, at: i64) {
+    pub(super) fn killing(&mut self, (pod, i, place): (Uid, usize, Place), kind: ProbeKind, at: i64) {
         if !self.listen {
             return;
         }
         let lost = self.losses.events > 0.0 && self.chance.unit() < self.losses.events;
-        if self.bucket(slot, i).take(at) && !lost {
-            let (pod, container) = (slot.uid, self.probe.container.clone());
-            self.say(at, Fact::Killing { pod, container, kind: ProbeKind::Liveness });
+        if self.bucket(pod, i, place).take(at) && !lost {
+            let container = self.container.clone();
+            self.say(at, Fact::Killing { pod, container, kind });
         }
     }
 
@@ -255,7 +277,7 @@ impl Voice {
     }
 
     /// Every node's kubelet is read.
-    pub(super) fn scrape(&mut self, slots: &[Slot], probe: &ProbeId, at: i64, facts: &mut Vec<Observation>) {
+    pub(super) fn scrape(&mut self, slots: &[Slot], at: i64, facts: &mut Vec<Observation>) {
         let at = Timestamp::from_nanos(at);
         let mut missed = Vec::new();
         if self.losses.scrapes > 0.0 {
@@ -266,14 +288,16 @@ impl Voice {
                 }
             }
         }
-        for slot in slots {
-            let counters = slot.counters;
-            // The series begins with the first check that counts.
-            if counters.successful + counters.failed > 0 && !missed.contains(&slot.node) {
-                facts.push(Observation {
-                    at,
-                    fact: Fact::Sample(Sample { pod: slot.uid, probe: probe.clone(), counters }),
-                });
+        for slot in slots.iter().filter(|s| !missed.contains(&s.node)) {
+            for (_, pod) in slot.pods() {
+                for Asker { kind, counters, .. } in pod.askers() {
+                    // The series begins with the first check that counts.
+                    if counters.successful + counters.failed > 0 {
+                        let probe = ProbeId { container: self.container.clone(), kind: *kind };
+                        let sample = Sample { pod: pod.uid, probe, counters: *counters };
+                        facts.push(Observation { at, fact: Fact::Sample(sample) });
+                    }
+                }
             }
         }
     }
@@ -283,7 +307,7 @@ impl Voice {
         let until = Timestamp::from_nanos(at);
         for slot in slots {
             let usage = Usage { until, cores, working_set: 256 << 20 };
-            facts.push(Observation { at: until, fact: Fact::PodUsage { pod: slot.uid, usage } });
+            facts.push(Observation { at: until, fact: Fact::PodUsage { pod: slot.pod.uid, usage } });
         }
     }
 }

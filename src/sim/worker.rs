@@ -1,7 +1,7 @@
-//! The kubelet's prober of one liveness probe, in the few steps that a simulation of millions of checks needs.
+//! The kubelet's prober of one probe, in the few steps that a simulation of millions of checks needs.
 //!
-//! It is [`crate::probe::Prober`] without what never happens here (initial delay, manual triggers, dropped results),
-//! and a test holds it to that: same starts, same ends, same verdicts.
+//! It is [`crate::probe::Prober`] without what never happens here (initial delay, triggers while a check runs, dropped
+//! results), and tests hold it to that: same starts, same ends, same verdicts.
 
 use super::weather::Answer;
 use crate::probe::Settings;
@@ -47,6 +47,7 @@ impl Worker {
     }
 
     /// The next check starts and meets this answer.
+    #[inline]
     pub(super) fn launch(&mut self, answer: Answer) -> Flight {
         let at = self.next;
         let timed_out = answer.after > self.timeout;
@@ -58,6 +59,7 @@ impl Worker {
     }
 
     /// A check has ended: whether it was the failure too many. If so the worker holds until [`Worker::resume`].
+    #[inline]
     pub(super) fn settle(&mut self, healthy: bool) -> bool {
         self.failures = if healthy { 0 } else { self.failures + 1 };
         let verdict = self.failures >= self.settings.threshold();
@@ -73,6 +75,17 @@ impl Worker {
         self.next = self.tick_from(at);
     }
 
+    /// Nothing is asked until [`Worker::resume`] or [`Worker::trigger`].
+    pub(super) fn close(&mut self) {
+        self.next = i64::MAX;
+    }
+
+    /// A check at `at`, and its grid begins anew there: what the kubelet gives readiness workers at once.
+    pub(super) fn trigger(&mut self, at: i64) {
+        self.grid = at;
+        self.next = at;
+    }
+
     /// All checks before `until` succeed at once.
     pub(super) fn skip(&mut self, until: i64) {
         self.failures = 0;
@@ -80,6 +93,7 @@ impl Worker {
     }
 
     /// The first tick at or after `at`.
+    #[inline]
     fn tick_from(&self, at: i64) -> i64 {
         let past = at - self.grid;
         if past <= 0 {
@@ -96,7 +110,7 @@ mod tests {
     use super::super::chance::Chance;
     use super::*;
     use crate::probe::ProbeKind;
-    use crate::probe::{Answer as Met, Prober};
+    use crate::probe::{Answer as Met, Prober, Verdict};
     use crate::units::{NANOS, Span, Timestamp};
 
     #[test]
@@ -133,6 +147,58 @@ mod tests {
             }
         }
         assert!(kills > 1000, "{kills}");
+    }
+
+    #[test]
+    fn readiness_and_startup_are_asked_as_the_model_of_the_kubelets_prober_asks_them() {
+        let mut chance = Chance::new(2, "worker", 0);
+        let mut turns = 0;
+        for round in 0..300 {
+            let kind = [ProbeKind::Readiness, ProbeKind::Startup][round % 2];
+            let mut number = |most: f64| 1 + (chance.unit() * most) as u32;
+            let settings = Settings::new(number(12.0), number(12.0), number(4.0)).unwrap();
+            let grid = nanos_of(chance.unit() * 30.0);
+            let mut ours = Worker::new(settings, grid);
+            let mut model = Prober::new(kind, settings, Timestamp::from_nanos(grid));
+            model.container_started(Timestamp::from_nanos(grid));
+            let mut ready = false;
+            for _ in 0..200 {
+                let (healthy, after) = (chance.unit() < 0.4, nanos_of(chance.unit() * 15.0));
+                let flight = ours.launch(Answer { after, healthy, bucket: 0 });
+                let span = Span::from_nanos(after);
+                let check = model.ask(if healthy { Met::Healthy(span) } else { Met::Unhealthy(span) }).unwrap();
+                assert_eq!(check.end.nanos(), flight.end, "{settings}");
+                let verdict = ours.settle(flight.healthy);
+                let again = flight.end + nanos_of(chance.unit());
+                match (kind, flight.healthy) {
+                    // Ready at the first success, unready at the verdict, and asked once more then.
+                    (ProbeKind::Readiness, true) => {
+                        assert_eq!(check.verdict == Some(Verdict::Ready), !ready);
+                        ready = true;
+                    }
+                    (ProbeKind::Readiness, false) => {
+                        assert_eq!(check.verdict == Some(Verdict::Unready), verdict && ready, "{settings}");
+                        if verdict && std::mem::take(&mut ready) && ours.next > again {
+                            turns += 1;
+                            ours.trigger(again);
+                            model.trigger(Timestamp::from_nanos(again));
+                        }
+                    }
+                    // Started, or killed: either way nothing is asked until a new container runs.
+                    _ => {
+                        assert_eq!(check.verdict == Some(Verdict::Kill), verdict, "{settings}");
+                        if verdict || flight.healthy {
+                            turns += 1;
+                            ours.resume(again);
+                            model.container_exited(Timestamp::from_nanos(flight.end));
+                            model.container_started(Timestamp::from_nanos(again));
+                        }
+                    }
+                }
+                assert_eq!(model.next_start().unwrap().nanos(), ours.next, "{settings}");
+            }
+        }
+        assert!(turns > 1000, "{turns}");
     }
 
     fn nanos_of(seconds: f64) -> i64 {

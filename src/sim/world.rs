@@ -1,19 +1,19 @@
-//! One workload alive: its replicas' checks, restarts and rollouts, minute by minute.
+//! One workload alive, from outside: time, rollouts and what befalls it, minute by minute.
 
-use super::backoff::Backoff;
 use super::chance::{Chance, child};
 use super::family::Twist;
+use super::numbers::Numbers;
+use super::pod::Pod;
 use super::setup::{Node, Setup};
-use super::slot::{Fault, Slot, Successor, after, nanos};
-use super::truth::{Detection, Truth};
+use super::slot::{Fault, Place, Slot, Successor, after, nanos};
+use super::truth::Truth;
 use super::voice::Voice;
-use super::weather::{Answer, MINUTE, Present, Weather};
-use super::worker::{Flight, Worker};
+use super::weather::{MINUTE, Present, Weather};
 use crate::change::{Change, Outcome};
-use crate::observation::{Counters, Observation};
+use crate::observation::Observation;
 use crate::probe::{ProbeKind, Settings};
-use crate::units::{NANOS, Name, Span, Timestamp, Uid};
-use crate::workload::{Ended, ProbeId, Workload};
+use crate::units::{NANOS, Name, Timestamp, Uid};
+use crate::workload::{ProbeId, Workload};
 
 /// A scrape of every kubelet, in nanoseconds.
 const SCRAPE: i64 = 15 * NANOS;
@@ -38,13 +38,13 @@ pub enum Pause {
 /// Shape of a run: [`World::advance`] to each moment at which something is to be decided; hand the facts on; give it the
 /// changes that come back ([`World::obey`]); when it pauses for the user's rollout, say what rides ([`World::ride`]).
 pub struct World {
-    setup: Setup,
+    pub(super) setup: Setup,
     probe: ProbeId,
-    weather: Weather,
-    slots: Vec<Slot>,
-    voice: Voice,
-    truth: Truth,
-    template: Settings,
+    pub(super) weather: Weather,
+    pub(super) slots: Vec<Slot>,
+    pub(super) voice: Voice,
+    pub(super) truth: Truth,
+    template: Numbers,
     generation: i64,
     version: u64,
     now: i64,
@@ -89,7 +89,7 @@ impl World {
             slots: Vec::new(),
             voice: Voice::new(&setup),
             truth: Truth { start: setup.start, ..Truth::default() },
-            template: setup.settings,
+            template: setup.numbers(),
             generation: 1,
             version: 0,
             now: start,
@@ -123,33 +123,24 @@ impl World {
         let created = start - nanos(age);
         let uid = self.next_uid();
         let exits = if let Twist::Exits(per_day, _) = self.setup.nature.twist { per_day } else { 0.0 };
-        let mut slot = Slot {
-            uid,
-            name: self.pod_name(uid),
+        let name = self.pod_name(uid);
+        let next_fault = after(start, faults.exponential(YEAR / self.setup.nature.faults.max(1e-9)));
+        let next_exit = if exits > 0.0 { after(start, chance.exponential(86_400.0 / exits)) } else { i64::MAX };
+        let pod = Pod::new((uid, name), (created, start), self.template, self.setup.nature.handler, &mut chance);
+        Slot {
             node: i as usize % self.setup.nodes.len(),
-            created,
-            worker: Worker::new(self.template, start),
-            cost: 0.0,
-            flight: None,
-            serving: created + 20 * NANOS,
-            started: created + 2 * NANOS,
-            restarts: 0,
-            last_end: None,
-            backoff: Backoff::default(),
+            pod,
+            next: None,
             fault: None,
-            next_fault: after(start, faults.exponential(YEAR / self.setup.nature.faults.max(1e-9))),
-            next_exit: if exits > 0.0 { after(start, chance.exponential(86_400.0 / exits)) } else { i64::MAX },
-            successor: None,
-            counters: Counters::default(),
+            next_fault,
+            next_exit,
             calm: false,
             chance,
             faults,
-        };
-        slot.probe_with(self.template, self.setup.nature.handler, start);
-        slot
+        }
     }
 
-    fn pod_name(&self, uid: Uid) -> Name {
+    pub(super) fn pod_name(&self, uid: Uid) -> Name {
         let tail = super::chance::mix(uid.bits() as u64 ^ (uid.bits() >> 64) as u64);
         format!("{}-{:05x}", self.setup.address.name, tail & 0xf_ffff).into()
     }
@@ -192,15 +183,13 @@ impl World {
             if self.setup.listen {
                 stop = stop.min((self.now.div_euclid(SCRAPE) + 1) * SCRAPE);
             }
-            let told = (self.truth.false_restarts.len(), self.truth.detections.len());
+            let told = self.truth.told();
             for i in 0..self.slots.len() {
                 self.run(i, stop);
             }
             self.now = stop;
-            // Replicas lived through this stretch one after the other; the stretch is told in the order of time.
-            self.truth.false_restarts[told.0..].sort();
-            self.truth.detections[told.1..].sort_by_key(|d| d.at);
-            if self.rolling && self.slots.iter().all(|s| s.successor.is_none()) {
+            self.truth.order_since(told);
+            if self.rolling && self.slots.iter().all(|s| s.next.is_none()) {
                 self.rolling = false;
                 let declared = self.workload();
                 self.voice.workload(declared, stop);
@@ -208,7 +197,7 @@ impl World {
             if self.setup.listen {
                 self.voice.flush(stop, facts);
                 if stop % SCRAPE == 0 {
-                    self.voice.scrape(&self.slots, &self.probe, stop, facts);
+                    self.voice.scrape(&self.slots, stop, facts);
                 }
                 if stop % MINUTE == 0 {
                     self.voice.usage(&self.slots, self.weather.cores(stop), stop, facts);
@@ -227,8 +216,8 @@ impl World {
     /// Numbers that ride on the user's rollout for which [`World::advance`] has just paused. The pods that it makes
     /// run them, and the workload declares them from then on.
     pub fn ride(&mut self, numbers: &[(ProbeId, Settings)]) {
-        if let Some((_, settings)) = numbers.iter().find(|(id, _)| *id == self.probe) {
-            self.template = *settings;
+        for (id, settings) in numbers.iter().filter(|(id, _)| id.container == self.probe.container) {
+            self.template = self.template.with(id.kind, *settings);
         }
     }
 
@@ -238,13 +227,19 @@ impl World {
         if change.generation != self.generation {
             return contested(format!("generation {}", self.generation));
         }
-        let Some(step) = change.steps.iter().find(|s| s.probe == self.probe) else {
-            return contested(format!("no probe but {}", self.probe));
-        };
-        if step.from != self.template {
-            return contested(self.template.to_string());
+        let mut to = self.template;
+        for step in &change.steps {
+            let declared = self.template.of(step.probe.kind).filter(|_| step.probe.container == self.probe.container);
+            match declared {
+                None => return contested(format!("no probe {}", step.probe)),
+                Some(found) if found != step.from => return contested(found.to_string()),
+                Some(_) => to = to.with(step.probe.kind, step.to),
+            }
         }
-        self.template = step.to;
+        if change.steps.is_empty() {
+            return contested("nothing to change".into());
+        }
+        self.template = to;
         self.generation += 1;
         self.truth.own_rollouts.push(Timestamp::from_nanos(self.now));
         self.roll_out();
@@ -259,25 +254,58 @@ impl World {
     }
 
     /// Replaces the pods one after the other, each when its successor is ready.
+    ///
+    /// Where nothing but liveness is declared a successor is ready five seconds after it serves, and so is known now when
+    /// each takes over; where a startup or readiness probe watches, each lives a life of its own until it is ready.
     fn roll_out(&mut self) {
+        let watched = !self.template.liveness_only();
         let mut at = self.now;
         for i in 0..self.slots.len() {
-            let created = at + NANOS;
-            let start = self.chance.length(&self.setup.nature.start);
-            at = created + nanos(start) + 5 * NANOS;
+            let mut created = at + NANOS;
+            if watched {
+                at = i64::MAX;
+                if let Some(given_up) = self.slots[i].next.take().filter(|n| n.announced) {
+                    self.voice.pod_gone(given_up.uid, self.now);
+                }
+                if i > 0 {
+                    created = i64::MAX;
+                }
+            } else {
+                let start = self.chance.length(&self.setup.nature.start);
+                at = created + nanos(start) + 5 * NANOS;
+            }
             let uid = self.next_uid();
-            self.slots[i].successor = Some(Successor { created, at, settings: self.template, announced: false, uid });
+            let (numbers, announced) = (self.template, false);
+            self.slots[i].next = Some(Successor { created, at, numbers, announced, uid, pod: None });
         }
         self.rolling = true;
         let declared = self.workload();
         self.voice.workload(declared, self.now);
     }
 
+    /// The next pod of a rollout may be made: that of slot `i` follows one that took over at `at`.
+    pub(super) fn go_on(&mut self, i: usize, at: i64) {
+        if let Some(next) = self.slots.get_mut(i).and_then(|s| s.next.as_mut()) {
+            next.created = next.created.min(at + NANOS);
+        }
+    }
+
+    /// How long the container that a pod of slot `i` begins now takes until it serves, in seconds: the same for every
+    /// policy in the same version and at the same number of its restarts.
+    pub(super) fn start_length(&mut self, i: usize, restarts: u32, at: i64) -> f64 {
+        let day = (at - self.setup.start.nanos()) as f64 / DAY as f64;
+        let slot = child(self.setup.seed, "starts", i as u64);
+        let mut chance = Chance::new(slot, "start", self.version << 32 | u64::from(restarts));
+        let length = chance.length(&self.setup.nature.start) * (1.0 + self.setup.nature.growth * day);
+        self.truth.starts.push((Timestamp::from_nanos(at), length));
+        length
+    }
+
     fn begin_minute(&mut self) {
         let from = self.now;
         let to = (from.div_euclid(MINUTE) + 1) * MINUTE;
         self.minute = to;
-        let up = self.slots.iter().filter(|s| s.serving <= from).count().max(1);
+        let up = self.slots.iter().filter(|s| s.pod.in_service(from)).count().max(1);
         let load = (self.weather.load(from) * self.slots.len() as f64 / up as f64).min(1.0);
         if self.setup.losses.kubelet_restarts > 0.0 {
             self.restart_kubelets(to);
@@ -292,16 +320,16 @@ impl World {
             self.befall(i, to);
             let slot = &self.slots[i];
             self.truth.days[day].0 += share;
-            self.truth.days[day].1 += share * slot.cost;
+            self.truth.days[day].1 += share * slot.pod.cost;
             let present = Present {
                 load,
-                age: (from - slot.serving) as f64 / 1e9,
+                age: (from - slot.pod.serving) as f64 / 1e9,
                 version: self.version,
                 shifted,
                 leaking: slot.fault.filter(|f| from < f.breaks).map(|f| (from - f.from) as f64 / LEAK as f64),
             };
             self.weather.begin(i, from, to, &present);
-            self.slots[i].calm = slot.fault.is_none() && self.weather.is_quiet(i, slot.worker.unnoticed());
+            self.slots[i].calm = slot.is_steady() && self.weather.is_quiet(i, slot.pod.unnoticed());
         }
     }
 
@@ -314,9 +342,9 @@ impl World {
             let from = slot.next_fault;
             let hang = slot.faults.unit() < 2.0 / 3.0;
             slot.next_fault = after(from, slot.faults.exponential(mean));
-            if slot.fault.is_none() && from >= slot.serving {
+            if slot.fault.is_none() && from >= slot.pod.serving {
                 let breaks = if leaks { from + LEAK } else { from };
-                slot.fault = Some(Fault { from, breaks, hang: hang || leaks });
+                slot.fault = Some(Fault { from, breaks, hang: hang || leaks, out: false });
             }
         }
     }
@@ -331,183 +359,12 @@ impl World {
             *next = after(*next, chance.exponential(mean));
             self.voice.missed(node, at);
             for slot in self.slots.iter_mut().filter(|s| s.node == node) {
-                slot.counters = Counters::default();
-                slot.flight = None;
-                let settings = slot.worker.settings;
-                slot.worker = Worker::new(settings, at + nanos(chance.unit() * f64::from(settings.period())));
-                slot.worker.resume(slot.serving.max(at));
-            }
-        }
-    }
-
-    /// Lets one slot live until `stop`.
-    fn run(&mut self, i: usize, stop: i64) {
-        loop {
-            let slot = &mut self.slots[i];
-            if let Some(next) = &mut slot.successor
-                && !next.announced
-                && next.created < stop
-            {
-                next.announced = true;
-                let (uid, created) = (next.uid, next.created);
-                let node = slot.node;
-                let settings = next.settings;
-                let name = self.pod_name(uid);
-                self.voice.pod_created(uid, name, node, settings, created);
-            }
-            let slot = &self.slots[i];
-            let limit = slot.successor.map_or(stop, |next| next.at.min(stop)).min(slot.next_exit);
-            self.checks(i, limit);
-            let slot = &self.slots[i];
-            if slot.next_exit < stop && slot.next_exit == limit {
-                self.exit(i);
-            } else if slot.successor.is_some_and(|next| next.at < stop) {
-                self.replace(i);
-            } else {
-                return;
-            }
-        }
-    }
-
-    fn replace(&mut self, i: usize) {
-        let Some(next) = self.slots[i].successor.take() else { return };
-        let name = self.pod_name(next.uid);
-        let handler = self.setup.nature.handler;
-        let slot = &mut self.slots[i];
-        if slot.fault.take().is_some_and(|f| f.breaks <= next.at) {
-            self.truth.undetected += 1;
-        }
-        let gone = slot.uid;
-        slot.uid = next.uid;
-        slot.name = name;
-        slot.created = next.created;
-        slot.started = next.created + 2 * NANOS;
-        slot.serving = next.at;
-        slot.restarts = 0;
-        slot.last_end = None;
-        slot.backoff = Backoff::default();
-        slot.counters = Counters::default();
-        slot.flight = None;
-        slot.calm = false;
-        slot.probe_with(next.settings, handler, next.at);
-        self.voice.pod(slot, next.at, true, true);
-        self.voice.pod_gone(gone, next.at);
-    }
-
-    /// Makes one slot's checks: all that end by `until`, and none that starts at it or later.
-    fn checks(&mut self, i: usize, until: i64) {
-        let listen = self.setup.listen;
-        loop {
-            let slot = &mut self.slots[i];
-            if let Some(flight) = slot.flight {
-                if flight.end > until {
-                    return;
-                }
-                slot.flight = None;
-                self.finish(i, flight);
-                continue;
-            }
-            if slot.worker.next >= until {
-                return;
-            }
-            if slot.calm && !listen {
-                // Every check of the stretch succeeds at once: nothing to see.
-                slot.worker.skip(until);
-                return;
-            }
-            self.start(i);
-        }
-    }
-
-    fn start(&mut self, i: usize) {
-        let slot = &mut self.slots[i];
-        let at = slot.worker.next;
-        let answer = match slot.fault {
-            Some(fault) if at >= fault.breaks => {
-                let after = if fault.hang { i64::MAX } else { NANOS / 1000 };
-                Answer { after, healthy: fault.hang, bucket: 0 }
-            }
-            _ => self.weather.answer(i, at, slot.worker.unnoticed()),
-        };
-        slot.flight = Some(slot.worker.launch(answer));
-    }
-
-    fn finish(&mut self, i: usize, flight: Flight) {
-        let slot = &mut self.slots[i];
-        if self.setup.listen {
-            self.truth.checks += 1;
-        }
-        let verdict = slot.worker.settle(flight.healthy);
-        if flight.healthy {
-            if self.setup.listen {
-                slot.counters.successful += 1;
-                slot.counters.count += 1;
-                for bucket in slot.counters.buckets.iter_mut().skip(flight.bucket) {
-                    *bucket += 1;
+                slot.pod.probed_anew(at, chance);
+                if let Some(pod) = slot.pod_at(Place::Next) {
+                    pod.probed_anew(at, chance);
                 }
             }
-            return;
         }
-        slot.counters.failed += 1;
-        self.voice.unhealthy(slot, i, flight.timed_out, flight.end);
-        if verdict {
-            self.kill(i, flight.end);
-        }
-    }
-
-    /// The probe's verdict: the container is killed and started again.
-    fn kill(&mut self, i: usize, at: i64) {
-        let moment = Timestamp::from_nanos(at);
-        let slot = &mut self.slots[i];
-        match slot.fault.take() {
-            Some(fault) if fault.from <= at => {
-                let after = Span::from_nanos((at - fault.breaks).max(0));
-                self.truth.detections.push(Detection { at: moment, hang: fault.hang, after });
-            }
-            _ if i == 0 && self.setup.nature.twist == Twist::SickReplica => self.truth.ill += 1,
-            fault => {
-                slot.fault = fault;
-                self.truth.false_restarts.push((moment, i));
-            }
-        }
-        self.voice.killing(slot, i, at);
-        let wait = slot.backoff.wait(at, false);
-        self.start_again(i, at, at + wait, 137, "Error");
-    }
-
-    /// The container exits by itself.
-    fn exit(&mut self, i: usize) {
-        let Twist::Exits(per_day, code) = self.setup.nature.twist else { return };
-        let slot = &mut self.slots[i];
-        let at = slot.next_exit;
-        slot.next_exit = after(at, slot.chance.exponential(86_400.0 / per_day));
-        if at < slot.serving {
-            return;
-        }
-        self.truth.exits += 1;
-        slot.fault = None;
-        // Failures counted so far survive: the worker is the same.
-        let wait = slot.backoff.wait(at, true);
-        let reason = if code == 137 { "OOMKilled" } else { "Error" };
-        self.start_again(i, at, at + wait, code, reason);
-    }
-
-    fn start_again(&mut self, i: usize, end: i64, start: i64, code: i32, reason: &str) {
-        let length = self.setup.nature.start;
-        let slot = &mut self.slots[i];
-        let whole = |nanos: i64| Timestamp::from_seconds(nanos.div_euclid(NANOS));
-        let ended =
-            Ended { code, reason: reason.into(), started: Some(whole(slot.started)), finished: Some(whole(end)) };
-        slot.flight = None;
-        slot.calm = false;
-        self.voice.pod_down(slot, end);
-        slot.started = start + NANOS / 2;
-        slot.serving = slot.started + nanos(slot.chance.length(&length));
-        slot.restarts += 1;
-        slot.last_end = Some(ended);
-        slot.worker.resume(slot.serving);
-        self.voice.pod(slot, slot.started, false, false);
-        self.voice.pod(slot, slot.serving, true, true);
     }
 
     /// The workload as it is declared now.
@@ -525,12 +382,17 @@ impl World {
         &self.setup
     }
 
-    /// The numbers that it declares.
+    /// The numbers of its liveness probe that it declares.
     pub fn settings(&self) -> Settings {
+        self.template.liveness
+    }
+
+    /// The numbers of all its probes that it declares.
+    pub fn numbers(&self) -> Numbers {
         self.template
     }
 
-    /// Its one probe.
+    /// Its liveness probe.
     pub fn probe(&self) -> &ProbeId {
         &self.probe
     }
@@ -562,6 +424,6 @@ impl World {
 
     /// The replica that a pod is, if it lives.
     pub fn replica(&self, pod: Uid) -> Option<usize> {
-        self.slots.iter().position(|s| s.uid == pod)
+        self.slots.iter().position(|s| s.pod.uid == pod)
     }
 }

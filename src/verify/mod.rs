@@ -11,6 +11,7 @@ use crate::change::{Intent, Stage};
 use crate::evidence::{Evidence, Tally};
 use crate::memory::InFlight;
 use crate::policy::{Mode, Permission};
+use crate::probe::ProbeKind;
 use crate::units::{Span, Timestamp};
 use crate::workload::Workload;
 use statrs::function::beta::beta_reg;
@@ -166,7 +167,7 @@ fn watch(flight: &InFlight, evidence: &Evidence, terms: &Terms, now: Timestamp) 
     if more_restarts(&c, done) {
         return Step::Worse(Why::Restarts(c));
     }
-    if longer_unready(&c, elapsed, terms.watch_for) {
+    if !slow_together(flight, evidence) && longer_unready(&c, elapsed, terms.watch_for) {
         return Step::Worse(Why::Unready(c));
     }
     // Good is what was watched: half a pod on average at least. Who was scaled to zero, or whose daemon was away, is
@@ -217,6 +218,13 @@ fn longer_unready(c: &Comparison, elapsed: Span, watch_for: Span) -> bool {
     let time = seconds(c.after.pod_time);
     let excess = seconds(c.after.unready) - 1.5 * before * time;
     elapsed.nanos() >= watch_for.nanos() / 8 && excess > seconds(UNREADY_AT_LEAST).max(0.005 * time)
+}
+
+/// Whether readiness numbers were changed and several replicas were slow together since: such a slowness makes pods
+/// unready under any numbers, and says nothing about these. A storm is answered in the middle of one.
+fn slow_together(flight: &InFlight, evidence: &Evidence) -> bool {
+    let mut readiness = flight.change.steps.iter().filter(|s| s.probe.kind == ProbeKind::Readiness);
+    readiness.any(|s| evidence.seen(&s.probe).and_then(|seen| seen.slow_together()) >= Some(flight.since))
 }
 
 /// Less than this is the tail of the pods' own start, or one slow check: no trend.

@@ -3,7 +3,6 @@
 use crate::decide::case::Case;
 use crate::decide::{refuse, startup};
 use crate::evidence::{Cause, Company, Coverage, Edge, Failing};
-use crate::model::{Basis, start_budget};
 use crate::probe::{ProbeKind, Settings};
 use crate::units::{Name, Span};
 
@@ -263,7 +262,7 @@ pub(super) fn starts(case: &Case<'_>, wanted: Settings) -> Option<StartAccount> 
         seconds: starts.recent().iter().map(|s| (f64::from(s.seconds), s.cut_off)).collect(),
         total: starts.total(),
         longest: f64::from(starts.longest()),
-        bound: start_budget(starts).filter(|b| b.basis != Basis::Few).map(|b| b.seconds),
+        bound: startup::needed(starts),
         now: startup::budget_of(case.current()),
         then: startup::budget_of(wanted),
     })

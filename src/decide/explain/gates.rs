@@ -8,7 +8,6 @@ use crate::decide::liveness::{self, BETTER, BLIND_LOOK, EARNS, LOOSENS, earning}
 use crate::decide::words::{about, count, rate};
 use crate::decide::{grid, readiness, refuse, startup};
 use crate::evidence::Cause;
-use crate::model::{Basis, start_budget};
 use crate::probe::Settings;
 use crate::reason::Reason;
 use crate::units::Span;
@@ -315,7 +314,7 @@ pub(super) fn startup(case: &Case<'_>, wanted: Settings) -> Vec<Gate> {
     let current = case.current();
     let starts = case.seen.map(|s| s.starts());
     let n = starts.map_or(0, |s| s.recent().len());
-    let need = starts.and_then(start_budget).filter(|b| b.basis != Basis::Few);
+    let need = starts.and_then(startup::needed);
     let mut gates = vec![refusal(
         "flapping",
         Reason::Flapping,
@@ -330,7 +329,7 @@ pub(super) fn startup(case: &Case<'_>, wanted: Settings) -> Vec<Gate> {
         format!("{} seen, five are asked", count(n, "start")),
     ));
     let Some(need) = need else { return gates };
-    let (now, asked) = (startup::budget_of(current), need.seconds - case.probe.initial_delay.as_secs_f64());
+    let (now, asked) = (startup::budget_of(current), need - case.probe.initial_delay.as_secs_f64());
     gates.push(Gate {
         name: "long enough",
         reason: Some(Reason::InPlace),
