@@ -8,6 +8,7 @@ use probe_tuner::decide::{Judgement, Urgency};
 use probe_tuner::memory::{InFlight, Memory};
 use probe_tuner::plan::{self, Gate, Limits, Plan, Standing, Wish};
 use probe_tuner::policy::{Mode, Unreadable, Window};
+use probe_tuner::probe::ProbeKind;
 use probe_tuner::reason::Reason;
 use probe_tuner::units::{Span, Timestamp};
 use probe_tuner::workload::{Unpatchable, Workload, WorkloadKind};
@@ -362,4 +363,21 @@ fn numbers_ride_only_where_riding_is_allowed() {
     let mut w = c.workload.clone();
     w.permission.skip = Some("".into());
     assert_eq!(ride(&w, &c.memory), []);
+}
+
+#[test]
+fn what_two_people_would_have_to_approve_does_not_hold_back_a_storm() {
+    let mut c = case("shop", "web", Urgency::Storm);
+    let mut startup = wish(&c.workload, "20/1/10", Urgency::WithNextRollout);
+    startup.probe.kind = ProbeKind::Startup;
+    c.judgements.push(startup);
+    let plan = make(&[c], true);
+    let steps: Vec<ProbeKind> = plan.changes[0].steps.iter().map(|s| s.probe.kind).collect();
+    assert_eq!(steps, [ProbeKind::Liveness]);
+    // What is no risky change goes along.
+    let mut c = case("shop", "web", Urgency::Storm);
+    let mut readiness = wish(&c.workload, "5/6/2", Urgency::WithNextRollout);
+    readiness.probe.kind = ProbeKind::Readiness;
+    c.judgements.push(readiness);
+    assert_eq!(make(&[c], true).changes[0].steps.len(), 2);
 }

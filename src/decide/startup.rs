@@ -136,18 +136,27 @@ pub(super) fn lost(case: &Case<'_>) -> f64 {
         .sum()
 }
 
-/// A budget that is long enough, and no risky change, is worth a rollout of our own where the kills of the owner's would cost four times its price until his
-/// next one.
+/// A budget that is long enough is worth a rollout of our own where the kills of the owner's would cost four times its
+/// price until his next one. The API server's fence refuses what tolerates more than twice as much as before: up to a
+/// fifth of the budget is given up for that.
 fn own_rollout(case: &Case<'_>, choice: &mut Choice) {
     let evidence = case.evidence;
     let days = until_next_rollout(evidence.first(), evidence.rollouts(), case.now);
     let saves = lost(case) / 7.0 * days;
     let price = case.permission().rollout_price * f64::from(evidence.replicas().max(1));
     let rested = evidence.last_change().is_none_or(|at| case.now.since(at) >= APART);
-    // Half or double what is tolerated is refused by the API server's fence.
-    let near = choice.wanted.stall_tolerance() <= 2 * case.current().stall_tolerance();
-    if rested && near && saves > EARNS * price && saves > 0.0 {
+    if !rested || saves <= EARNS * price {
+        return;
+    }
+    let ideal = choice.wanted;
+    let fits = |s: &Settings| s.stall_tolerance() <= 2 * case.current().stall_tolerance();
+    let fewer = (ideal.threshold() * 4 / 5..=ideal.threshold()).rev();
+    let near = fewer.filter_map(|k| Settings::new(ideal.period(), ideal.timeout(), k)).find(fits);
+    if let Some(wanted) = near.filter(|s| budget_of(*s) > budget_of(case.current())) {
+        choice.wanted = wanted;
         choice.urgency = Urgency::OwnRollout;
-        choice.message += &format!("; its kills would cost {saves:.0} pod-seconds before the next rollout is due");
+        choice.message += &format!(
+            "; {wanted} is no risky change, and its kills would cost {saves:.0} pod-seconds before the next rollout is due"
+        );
     }
 }

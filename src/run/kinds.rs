@@ -126,17 +126,18 @@ pub fn table(game: &Match, rows: &[Row]) -> String {
 fn write_table(families: &[Family], rows: &[Row], out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
-        "\nReadiness: healthy pods taken out of service, alone and several within five minutes, a pod-week; share of time so; \
-         seconds\nuntil a true fault is out of service. Startup: healthy containers killed in their start, of all begun, in \
-         each half of the\ndays; budget K·P at the end over the true 99th percentile then; seconds until a missing pod is ready again, mean and \
-         longest. Broken: plans after\nwhich readiness was not sooner than liveness, or that loosened it for a slowness of \
-         all, or startup below 1.2 times the\nlongest start. The numbers are those of the first seed at its end.\n"
+        "\nReadiness: healthy pods taken out of service a pod-week, alone and several within five minutes; share of time so; \
+         seconds\nuntil a true fault is out of service. Startup: of the containers begun, those that it killed in health, \
+         in each half of the\ndays; budget K·P at the end over what 99 of 100 starts then need. Missing: seconds until a \
+         pod is ready again, mean and\nlongest. Broken: plans of ours that left readiness not sooner than liveness, \
+         loosened it though no pod was ever removed\nalone, or made startup shorter than 1.2 times the longest start. \
+         Numbers: of the first seed at its end.\n"
     )?;
     for family in families {
         let (name, of) = (family.name(), |row: &&Row| row.family == *family);
         writeln!(
             out,
-            "{name:<26} {:>12} {:>8} {:>7} {:>10} {:>6} {:>12} {:>9}  numbers",
+            "{name:<23} {:>12} {:>8} {:>7} {:>10} {:>6} {:>13} {:>9}  numbers",
             "removed/week", "unready", "out, s", "cut off", "budget", "missing, s", "broken"
         )?;
         for row in rows.iter().filter(of) {
@@ -166,7 +167,7 @@ fn line(row: &Row) -> String {
     let numbers =
         last.map_or(String::new(), |n| n.declared().map(|(_, s)| s.to_string()).collect::<Vec<_>>().join(" "));
     format!(
-        "{:<26} {:>12} {:>8} {:>7} {:>10} {:>6} {:>12} {:>9}  {numbers}",
+        "{:<23} {:>12} {:>8} {:>7} {:>10} {:>6} {:>13} {:>9}  {numbers}",
         row.policy,
         or_dash(ProbeKind::Readiness, format!("{alone:.2} + {together:.2}")),
         or_dash(ProbeKind::Readiness, format!("{:.3} %", 100.0 * total(&|k| k.unready) / (weeks * WEEK))),
@@ -176,4 +177,55 @@ fn line(row: &Row) -> String {
         format!("{missing:.0} / {longest:.0}"),
         format!("{} of {}", kept.1, kept.0),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::run::arena::{Player, play};
+    use crate::sim::Losses;
+
+    fn game(families: &[Family], players: &[&str]) -> Match {
+        Match {
+            families: families.to_vec(),
+            players: players.iter().map(|p| Player::parse(p).unwrap()).collect(),
+            seeds: (1, 2),
+            days: 3,
+            losses: Losses::default(),
+            threads: 2,
+        }
+    }
+
+    #[test]
+    fn families_with_liveness_alone_have_no_table() {
+        let game = game(&[Family::Light], &["10/12/2"]);
+        let rows = play(&game, &|_, _| {});
+        assert_eq!((table(&game, &rows), rows[0].scores[0].kinds), (String::new(), Kinds::default()));
+    }
+
+    #[test]
+    fn every_plan_keeps_what_must_always_hold_and_the_table_fits_120_columns() {
+        let game = game(&Family::KINDS, &["owner", "10/12/2+5/6/2+15/1/10", "probe-tuner"]);
+        let rows = play(&game, &|_, _| {});
+        let text = table(&game, &rows);
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+        let kept = rows.iter().flat_map(|r| &r.scores).map(|s| s.kinds.kept);
+        assert!(kept.clone().map(|k| k.plans).sum::<usize>() >= 8);
+        assert!(kept.into_iter().all(|k| k.broken() == 0), "{text}");
+        // What nobody changes is at the end what it was.
+        assert!(text.contains("10/12/2 5/6/2 15/1/10"), "{text}");
+    }
+
+    #[test]
+    fn a_plan_that_leaves_readiness_as_patient_as_liveness_is_counted() {
+        let world = World::new(crate::sim::Setup::new(Family::Unready, 1, 1.0));
+        let mut kept = Kept::default();
+        let step = |kind, to: &str| (ProbeId { container: "app".into(), kind }, to.parse().unwrap());
+        kept.plan(&world, world.numbers(), [step(ProbeKind::Liveness, "10/12/2")].into_iter());
+        assert_eq!((kept.plans, kept.not_sooner), (1, 1));
+        let both = [step(ProbeKind::Liveness, "10/12/2"), step(ProbeKind::Readiness, "5/6/2")];
+        kept.plan(&world, world.numbers(), both.into_iter());
+        assert_eq!((kept.plans, kept.not_sooner, kept.loosened_for_all), (2, 1, 0));
+    }
 }

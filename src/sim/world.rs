@@ -259,24 +259,19 @@ impl World {
     /// each takes over; where a startup or readiness probe watches, each lives a life of its own until it is ready.
     fn roll_out(&mut self) {
         let watched = !self.template.liveness_only();
-        let mut at = self.now;
+        let mut created = self.now + NANOS;
         for i in 0..self.slots.len() {
-            let mut created = at + NANOS;
-            if watched {
-                at = i64::MAX;
-                if let Some(given_up) = self.slots[i].next.take().filter(|n| n.announced) {
-                    self.voice.pod_gone(given_up.uid, self.now);
-                }
-                if i > 0 {
-                    created = i64::MAX;
-                }
-            } else {
+            let mut at = i64::MAX;
+            if !watched {
                 let start = self.chance.length(&self.setup.nature.start);
                 at = created + nanos(start) + 5 * NANOS;
+            } else if let Some(given_up) = self.slots[i].next.take().filter(|n| n.announced) {
+                self.voice.pod_gone(given_up.uid, self.now);
             }
             let uid = self.next_uid();
             let (numbers, announced) = (self.template, false);
             self.slots[i].next = Some(Successor { created, at, numbers, announced, uid, pod: None });
+            created = if watched { i64::MAX } else { at + NANOS };
         }
         self.rolling = true;
         let declared = self.workload();
