@@ -126,12 +126,12 @@ pub fn table(game: &Match, rows: &[Row]) -> String {
 fn write_table(families: &[Family], rows: &[Row], out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
-        "\nReadiness: healthy pods taken out of service a pod-week, alone and several within five minutes; share of time so; \
-         seconds\nuntil a true fault is out of service. Startup: of the containers begun, those that it killed in health, \
-         in each half of the\ndays; budget K·P at the end over what 99 of 100 starts then need. Missing: seconds until a \
-         pod is ready again, mean and\nlongest. Broken: plans of ours that left readiness not sooner than liveness, \
-         loosened it though no pod was ever removed\nalone, or made startup shorter than 1.2 times the longest start. \
-         Numbers: of the first seed at its end.\n"
+        "\nReadiness: healthy pods taken out of service a pod-week, alone and several within five minutes; share of time so;\nseconds \
+         until a true fault is out of service. Startup: of the containers begun, those that it killed in health, in\neach \
+         half of the days; budget K·P at the end over what 99 of 100 starts then need. Missing: seconds until a pod is\nready \
+         again, mean and longest. Broken: plans of ours that left readiness not sooner than liveness, loosened \
+         it though no\npod was ever removed alone, or made startup shorter than 1.2 times the longest start. Numbers: of \
+         the first seed at its\nend.\n"
     )?;
     for family in families {
         let (name, of) = (family.name(), |row: &&Row| row.family == *family);
