@@ -93,7 +93,7 @@ fn naive(bytes: &[u8]) -> Option<Values> {
         let number = count(value);
         if metric == "total" {
             series.totals = true;
-        } else if metric == "duration_seconds_count" || get("le").is_some() {
+        } else if metric == "duration_seconds_count" || labels.iter().any(|(k, _)| k == b"le") {
             series.durations = true;
         }
         let place = match (metric, get("le"), get("result").as_deref()) {
