@@ -256,3 +256,15 @@ fn what_its_owner_has_set_aside_stays_and_says_why() {
         panic!("nothing is said");
     }
 }
+
+#[test]
+fn a_readiness_probe_that_goes_along_with_liveness_is_explained_by_that() {
+    let nature = Nature { readiness: Some(settings("10/1/3")), ..Nature::quiet() };
+    let x = of(&watch(setup("cart", nature, "10/1/3", 1.5)), ProbeKind::Readiness);
+    let e = &x.explanations[0];
+    assert_eq!(e.judgement.wanted, settings("5/6/2"), "{}", e.judgement.message);
+    let [gate] = &e.gates[..] else { panic!("{:?}", e.gates) };
+    assert_eq!((gate.mark, &gate.figure), (Mark::Acts, &e.judgement.message));
+    assert_eq!(e.alternative(e.judgement.wanted).unwrap().objection, None);
+    assert!(render(std::slice::from_ref(&x), Form::Text, false).contains("with liveness"));
+}

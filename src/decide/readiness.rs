@@ -73,14 +73,14 @@ pub(super) fn sooner(r: Settings, l: Settings) -> bool {
 ///
 /// What of it is known says nothing here: it is for liveness numbers that nobody has lived with yet, and for a probe that
 /// sees nothing above its timeout.
-pub(super) fn beside(case: &Case<'_>, l: Settings) -> Option<Settings> {
+fn beside(case: &Case<'_>, l: Settings) -> Option<Settings> {
     let fits = |s: &Settings| sooner(*s, l) && case.detects(*s) && case.permitted(*s);
     let all = grid::readiness(case.probe.handler, &case.permission().bounds);
     all.into_iter().filter(fits).max_by_key(|s| (s.timeout(), s.stall_tolerance(), s.refusal_tolerance()))
 }
 
 /// Whether the timeout sees too little of what is above it.
-pub(super) fn blind(s: Settings) -> bool {
+fn blind(s: Settings) -> bool {
     s.timeout() < grid::LEAST_TIMEOUT
 }
 
@@ -88,19 +88,14 @@ pub(super) fn choose(case: &Case<'_>, liveness: Option<Settings>) -> Choice {
     let current = case.current();
     let hold = |reason, message: String| Choice::hold(current, reason, message);
     let wrong = liveness.is_some_and(|l| !sooner(current, l));
-    // Liveness changes with the next rollout: what always holds must hold after it, whatever else is to be said.
-    if let Some(l) = liveness.filter(|l| wrong && case.sibling(ProbeKind::Liveness) != Some(*l)) {
-        return along(case, l, format!("gives up sooner than liveness {l}, which changes too"));
+    if let Some(choice) = with_liveness(case, liveness) {
+        return choice;
     }
     if let Some(refusal) = refuse::refusal(case) {
         return refusal;
     }
-    if let Some(l) = liveness.filter(|l| blind(current) && !blind(*l))
-        && case.watched() >= BLIND_LOOK
-        && beside(case, l).is_some_and(|s| s.timeout() > current.timeout())
-    {
-        let all = "what is slow on all replicas takes all of them out";
-        return along(case, l, format!("a timeout of {} s sees no latency above it, and {all}", current.timeout()));
+    if let Some(choice) = leave_blindness(case, liveness) {
+        return choice;
     }
     if let Some((reason, message)) = refuse::thin(case) {
         return hold(reason, message);
@@ -153,6 +148,21 @@ pub(super) fn choose(case: &Case<'_>, liveness: Option<Settings>) -> Choice {
             format!("{current} is the best allowed setting: {} false removals a pod-year expected", rate(case.rate(current))),
         ),
     }
+}
+
+/// Liveness changes with the next rollout: what always holds must hold after it, whatever else is to be said.
+pub(super) fn with_liveness(case: &Case<'_>, liveness: Option<Settings>) -> Option<Choice> {
+    let l = liveness.filter(|l| !sooner(case.current(), *l) && case.sibling(ProbeKind::Liveness) != Some(*l))?;
+    Some(along(case, l, format!("gives up sooner than liveness {l}, which changes too")))
+}
+
+/// A timeout below 5 s is left for a longer one, if one gives up sooner than liveness that sees as much.
+pub(super) fn leave_blindness(case: &Case<'_>, liveness: Option<Settings>) -> Option<Choice> {
+    let current = case.current();
+    let l = liveness.filter(|l| blind(current) && !blind(*l) && case.watched() >= BLIND_LOOK)?;
+    beside(case, l).filter(|s| s.timeout() > current.timeout())?;
+    let all = "what is slow on all replicas takes all of them out";
+    Some(along(case, l, format!("a timeout of {} s sees no latency above it, and {all}", current.timeout())))
 }
 
 /// The most patient that fits liveness `l`, with the next rollout.

@@ -77,6 +77,10 @@ fn objections<'a>(
     let outside = move |s: Settings| (s != current && !bounds.contain(s)).then_some(Objection::OutsideBounds);
     if case.probe.id.kind == ProbeKind::Readiness {
         let limits = readiness::Limits::of(case, beside);
+        if readiness::with_liveness(case, beside).or_else(|| readiness::leave_blindness(case, beside)).is_some() {
+            let rest = move |s| (s != wanted && s != current).then_some(Objection::OnlyTheUnknown);
+            return Box::new(move |s| outside(s).or_else(|| rest(s)));
+        }
         return Box::new(move |s| outside(s).or_else(|| limits.objection(case, s)));
     }
     let caution = liveness::cautions(case, candidates);

@@ -270,7 +270,15 @@ fn own_rollout(case: &Case<'_>, wanted: Settings) -> Gate {
 pub(super) fn readiness(case: &Case<'_>, beside: Option<Settings>, alternatives: &[Alternative]) -> Vec<Gate> {
     let current = case.current();
     let limits = readiness::Limits::of(case, beside);
+    let acts = |name, figure| Gate { name, reason: None, mark: Mark::Acts, figure };
+    if let Some(choice) = readiness::with_liveness(case, beside) {
+        return vec![acts("with liveness", choice.message)];
+    }
     let mut gates = refusals(case);
+    if let Some(choice) = readiness::leave_blindness(case, beside) {
+        gates.push(acts("blind timeout", choice.message));
+        return gates;
+    }
     gates.push(thin(case));
     gates.push(match beside {
         None => limit("before liveness", true, "the container has no liveness probe".into()),
