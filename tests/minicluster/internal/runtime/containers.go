@@ -34,6 +34,7 @@ type container struct {
 	base                       time.Time // where the clocks of the play begin: the start, or when it was replaced
 	checks                     int       // since base
 	cpuBefore                  uint64    // CPU nanoseconds used before base
+	cfsBefore                  [2]uint64 // CFS periods before base, and throttled ones
 	state                      cri.ContainerState
 	created, started, finished time.Time
 	code                       int32

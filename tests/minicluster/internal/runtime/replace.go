@@ -40,6 +40,7 @@ func (r *Runtime) Replace(pod, name, text string) (found bool, err error) {
 	box.replaced[name] = replacement{s, last.start()}
 	t := now()
 	last.cpuBefore, _ = last.used(t)
+	last.cfsBefore[0], last.cfsBefore[1] = last.cfs(t)
 	last.play, last.base, last.checks = play, t, 0
 	r.endByScript(last)
 	return true, nil

@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -17,13 +19,38 @@ func (c *container) used(t time.Time) (cpuNS, memory uint64) {
 	return c.cpuBefore + cpuNS, memory
 }
 
+// CFSAnnotation, on a container's stats, holds what CRI has no field for and cAdvisor reads from the cgroup: quota and
+// period of its CPU limit in microseconds, CFS periods so far, and those in which it stood still. Absent without a limit.
+const CFSAnnotation = "minicluster.probe-tuner.io.cfs"
+
+// cfs is how many CFS periods a container has had so far and in how many of them it stood still, by its script.
+func (c *container) cfs(t time.Time) (periods, throttled uint64) {
+	periods, throttled = c.play.CFS(t.Sub(c.base).Seconds())
+	return c.cfsBefore[0] + periods, c.cfsBefore[1] + throttled
+}
+
+// annotations are the container's, and its CFS counters.
+func (c *container) annotations(t time.Time) map[string]string {
+	limit := c.cfg.GetLinux().GetResources()
+	if limit.GetCpuQuota() <= 0 {
+		return c.cfg.Annotations
+	}
+	all := maps.Clone(c.cfg.Annotations)
+	if all == nil {
+		all = map[string]string{}
+	}
+	periods, throttled := c.cfs(t)
+	all[CFSAnnotation] = fmt.Sprintln(limit.GetCpuQuota(), limit.GetCpuPeriod(), periods, throttled)
+	return all
+}
+
 // stats is what a running container uses, by its script. The caller holds the lock.
 func (r *Runtime) stats(c *container) *cri.ContainerStats {
 	t := now()
 	cpu, memory := c.used(t)
 	at := t.UnixNano()
 	return &cri.ContainerStats{
-		Attributes: &cri.ContainerAttributes{Id: c.id, Metadata: c.cfg.Metadata, Labels: c.cfg.Labels, Annotations: c.cfg.Annotations},
+		Attributes: &cri.ContainerAttributes{Id: c.id, Metadata: c.cfg.Metadata, Labels: c.cfg.Labels, Annotations: c.annotations(t)},
 		Cpu:        &cri.CpuUsage{Timestamp: at, UsageCoreNanoSeconds: value(cpu)},
 		Memory:     &cri.MemoryUsage{Timestamp: at, WorkingSetBytes: value(memory), UsageBytes: value(memory), RssBytes: value(memory)},
 		WritableLayer: &cri.FilesystemUsage{Timestamp: at, FsId: &cri.FilesystemIdentifier{Mountpoint: "/"},

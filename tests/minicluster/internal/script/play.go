@@ -91,6 +91,26 @@ func (p *Play) usageSteps(seconds float64) (cpuNS, memory uint64) {
 	return uint64(ns), memory
 }
 
+// cfsPeriods is how many periods of CFS bandwidth control a second has.
+const cfsPeriods = 10
+
+// CFS is how many periods of CFS bandwidth control a container that always runs has had after the given seconds since its
+// start, and in how many of them it stood still. Both never fall.
+func (p *Play) CFS(seconds float64) (periods, throttled uint64) {
+	still := 0.0
+	for i, u := range p.Usage {
+		if u.At > seconds {
+			break
+		}
+		end := seconds
+		if i+1 < len(p.Usage) {
+			end = min(end, p.Usage[i+1].At)
+		}
+		still += (end - u.At) * u.Throttled
+	}
+	return uint64(max(seconds, 0) * cfsPeriods), uint64(still * cfsPeriods)
+}
+
 // Exceeds is when, in seconds since the start, the script first uses more memory than a limit in bytes; limit 0: never.
 func (p *Play) Exceeds(limit int64) (seconds float64, ever bool) {
 	for _, u := range p.Usage {

@@ -83,6 +83,8 @@ type Load struct {
 	At    float64 `json:"at"`     // seconds from the start
 	CPU   float64 `json:"cpu_m"`  // thousandths of a core
 	MemMi float64 `json:"mem_mi"` // MiB
+	// Throttled is the share of its CFS periods in which a container with a CPU limit stands still, 0 to 1.
+	Throttled float64 `json:"throttled"`
 }
 
 // Parse reads the JSON of an annotation: a list of behaviours. Empty text is a script too: of one healthy behaviour.
@@ -158,6 +160,9 @@ func (b *Behaviour) mistakes() (found []string) {
 		last = max(last, u.At)
 		notBelow(fmt.Sprintf("usage[%d].cpu_m", i), u.CPU)
 		notBelow(fmt.Sprintf("usage[%d].mem_mi", i), u.MemMi)
+		if !(u.Throttled >= 0 && u.Throttled <= 1) {
+			say("usage[%d].throttled: %v; wanted 0 to 1", i, u.Throttled)
+		}
 	}
 	return found
 }

@@ -129,6 +129,15 @@ func TestATraceFeedsTheCPUFromWhereItsPodBegan(t *testing.T) {
 	}
 }
 
+func TestThrottledPeriodsAreTheSumOfTheStepsShares(t *testing.T) {
+	p := play(t, `[{"usage":[{"at":0,"throttled":0.5},{"at":60,"throttled":0},{"at":120,"throttled":1}]}]`, "")
+	for seconds, want := range map[float64][2]uint64{0: {0, 0}, 30: {300, 150}, 100: {1000, 300}, 130: {1300, 400}} {
+		if periods, throttled := p.CFS(seconds); periods != want[0] || throttled != want[1] {
+			t.Errorf("after %v s: %d of %d; wanted %d of %d", seconds, throttled, periods, want[1], want[0])
+		}
+	}
+}
+
 func TestUsageIsNeverZeroSoThatMetricsServerCountsThePod(t *testing.T) {
 	for _, text := range []string{`[]`, `[{"usage":[{"at":0}]}]`, `[{"usage":[{"at":99,"cpu_m":1,"mem_mi":1}]}]`} {
 		if cpu, mem := play(t, text, "").Used(1, 0); cpu == 0 || mem == 0 {
@@ -165,6 +174,7 @@ func TestEveryMistakeInAScriptIsNamedWithItsPlaceAndValue(t *testing.T) {
 		`[{"steps":[{"status":20}]}]`:      "[0].steps[0].status: 20; wanted 200 to 599",
 		`[{"usage":[{"at":5},{"at":4}]}]`:  "[0].usage[1].at: 4",
 		`[{"usage":[{"cpu_m":-4}]}]`:       "[0].usage[0].cpu_m: -4",
+		`[{"usage":[{"throttled":1.1}]}]`:  "[0].usage[0].throttled: 1.1",
 		`[{"listen_after":-1,"epoch":-1}]`: "listen_after: -1",
 	} {
 		if _, err := Parse(text); err == nil || !strings.Contains(err.Error(), want) {
