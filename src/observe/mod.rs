@@ -12,6 +12,7 @@
 //! slow the watches are read slower, and no fact is dropped. Notices are dropped when nobody takes them, and counted.
 
 pub mod event;
+mod exposition;
 mod index;
 pub mod page;
 pub mod quantity;

@@ -12,61 +12,17 @@
 //! Prometheus. `prober_probe_total` names the pod's uid, `prober_probe_duration_seconds` does not: they are joined by
 //! namespace, pod, container and type, and a duration series without its counter is not believed.
 
+use super::exposition::{Lines, SERIES_LIMIT, count, float, labels};
+pub use super::exposition::{PAGE_LIMIT, PageError};
 use crate::observation::{Counters, EDGES, Sample};
 use crate::probe::ProbeKind;
 use crate::units::{Name, Uid};
 use crate::workload::ProbeId;
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 use std::collections::HashMap;
-
-/// The largest page that is read unless configured: 110 pods with three probes each make 0.8 MB; thirty times that is
-/// not a kubelet.
-pub const PAGE_LIMIT: usize = 32 << 20;
-
-/// The longest line. Names of Kubernetes are at most 253 bytes each, so a line of the kubelet stays below 1.5 KiB.
-const LINE_LIMIT: usize = 64 << 10;
-
-/// Most series of our own pods that one page may make us keep: the kubelet allows 110 pods unless told otherwise, and
-/// this is a hundred probes for each.
-const SERIES_LIMIT: usize = 11_000;
 
 /// Every edge of the kubelet's histogram was seen.
 const ALL_EDGES: u16 = (1 << EDGES.len()) - 1;
-
-/// Why a page was refused whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PageError {
-    /// It went past the limit; what came after was not read.
-    #[error("the page is longer than {limit} bytes and was not read to its end")]
-    TooLarge {
-        /// The limit, in bytes.
-        limit: usize,
-    },
-    /// It ends within a line.
-    #[error("the page is cut: it ends within a line, after {bytes} bytes")]
-    Cut {
-        /// How much of it came.
-        bytes: usize,
-    },
-    /// A line without an end.
-    #[error("a line of the page is longer than {LINE_LIMIT} bytes")]
-    LineTooLong,
-    /// More series of our pods than a node can have.
-    #[error("the page holds more than {SERIES_LIMIT} probes of our pods")]
-    TooManySeries,
-}
-
-impl PageError {
-    /// A word for metrics and events.
-    pub const fn kind(self) -> &'static str {
-        match self {
-            PageError::TooLarge { .. } => "page_too_large",
-            PageError::Cut { .. } => "page_cut",
-            PageError::LineTooLong => "page_line_too_long",
-            PageError::TooManySeries => "page_too_many_series",
-        }
-    }
-}
 
 /// What was left out of a page that was read, counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -97,9 +53,7 @@ pub struct Page {
 #[derive(Debug)]
 pub struct Parser<L> {
     lookup: L,
-    limit: usize,
-    bytes: usize,
-    carry: Vec<u8>,
+    lines: Lines,
     state: State,
 }
 
@@ -132,39 +86,17 @@ struct Series {
 impl<L: FnMut(&str, &str) -> Option<Uid>> Parser<L> {
     /// Begins a page of at most `limit` bytes.
     pub fn new(lookup: L, limit: usize) -> Self {
-        Parser { lookup, limit, bytes: 0, carry: Vec::new(), state: State::default() }
+        Parser { lookup, lines: Lines::new(limit), state: State::default() }
     }
 
     /// Reads the next bytes of the page, in pieces of any length.
     ///
     /// # Errors
     /// The page is refused: nothing more needs to be fed.
-    pub fn feed(&mut self, mut chunk: &[u8]) -> Result<(), PageError> {
-        self.bytes = self.bytes.saturating_add(chunk.len());
-        if self.bytes > self.limit {
-            return Err(PageError::TooLarge { limit: self.limit });
-        }
-        if !self.carry.is_empty() {
-            let end = memchr(b'\n', chunk);
-            let piece = &chunk[..end.unwrap_or(chunk.len())];
-            if self.carry.len() + piece.len() > LINE_LIMIT {
-                return Err(PageError::LineTooLong);
-            }
-            self.carry.extend_from_slice(piece);
-            let Some(end) = end else { return Ok(()) };
-            self.state.line(&mut self.lookup, &self.carry);
-            self.carry.clear();
-            chunk = &chunk[end + 1..];
-        }
-        while let Some(end) = memchr(b'\n', chunk) {
-            self.state.line(&mut self.lookup, &chunk[..end]);
-            chunk = &chunk[end + 1..];
-        }
-        if chunk.len() > LINE_LIMIT {
-            return Err(PageError::LineTooLong);
-        }
-        self.carry.extend_from_slice(chunk);
-        if self.state.full { Err(PageError::TooManySeries) } else { Ok(()) }
+    pub fn feed(&mut self, chunk: &[u8]) -> Result<(), PageError> {
+        let Parser { lookup, lines, state } = self;
+        lines.feed(chunk, |line| state.line(lookup, line))?;
+        if state.full { Err(PageError::TooManySeries) } else { Ok(()) }
     }
 
     /// Ends the page.
@@ -172,9 +104,7 @@ impl<L: FnMut(&str, &str) -> Option<Uid>> Parser<L> {
     /// # Errors
     /// [`PageError::Cut`] if its last line has no end.
     pub fn finish(self) -> Result<Page, PageError> {
-        if !self.carry.is_empty() {
-            return Err(PageError::Cut { bytes: self.bytes });
-        }
+        self.lines.finish()?;
         Ok(self.state.finish())
     }
 }
@@ -195,23 +125,6 @@ enum Metric {
     Total,
     Bucket,
     Count,
-}
-
-/// The labels of one line, as they stand in it. A value with an escape in it is kept as it is written: no name of
-/// Kubernetes holds a character that needs one, so such a value is never equal to one of ours.
-#[derive(Default)]
-struct Labels<'a> {
-    namespace: Option<&'a [u8]>,
-    pod: Option<&'a [u8]>,
-    pod_uid: Option<&'a [u8]>,
-    container: Option<&'a [u8]>,
-    probe_type: Option<&'a [u8]>,
-    result: Option<&'a [u8]>,
-    le: Option<&'a [u8]>,
-    /// Where the value of `le` begins.
-    le_at: usize,
-    /// `le` is the last label.
-    le_last: bool,
 }
 
 impl State {
@@ -419,82 +332,6 @@ fn bucket_tail(tail: &[u8]) -> Option<(&[u8], &[u8])> {
     let quote = memchr(b'"', tail)?;
     let value = tail[quote + 1..].strip_prefix(b"} ")?;
     Some((&tail[..quote], value))
-}
-
-/// Reads `name="value",…} value` from `at`, as the text format allows it: blanks between the parts, a comma after the
-/// last label, escapes in values. Gives what follows the brace.
-fn labels(line: &[u8], mut at: usize) -> Option<(Labels<'_>, &[u8])> {
-    let mut labels = Labels::default();
-    loop {
-        at = past_blanks(line, at);
-        if line.get(at) == Some(&b'}') {
-            return Some((labels, &line[at + 1..]));
-        }
-        let equals = at + memchr(b'=', &line[at..])?;
-        let name = line[at..equals].trim_ascii();
-        at = past_blanks(line, equals + 1);
-        if line.get(at) != Some(&b'"') {
-            return None;
-        }
-        let begin = at + 1;
-        let end = end_of_value(line, begin)?;
-        let value = &line[begin..end];
-        labels.le_last = false;
-        match name {
-            b"namespace" => labels.namespace = Some(value),
-            b"pod" => labels.pod = Some(value),
-            b"pod_uid" => labels.pod_uid = Some(value),
-            b"container" => labels.container = Some(value),
-            b"probe_type" => labels.probe_type = Some(value),
-            b"result" => labels.result = Some(value),
-            b"le" => {
-                labels.le = Some(value);
-                labels.le_at = begin;
-                labels.le_last = true;
-            }
-            _ => {}
-        }
-        at = past_blanks(line, end + 1);
-        match line.get(at) {
-            Some(b',') => at += 1,
-            Some(b'}') => {}
-            _ => return None,
-        }
-    }
-}
-
-fn past_blanks(line: &[u8], mut at: usize) -> usize {
-    while matches!(line.get(at), Some(b' ' | b'\t')) {
-        at += 1;
-    }
-    at
-}
-
-/// The place of the quote that ends the value which begins at `at`.
-fn end_of_value(line: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        at += memchr2(b'"', b'\\', line.get(at..)?)?;
-        if line[at] == b'"' {
-            return Some(at);
-        }
-        at += 2; // A backslash takes the next byte with it, whatever that is.
-    }
-}
-
-/// A sample's value as a count; a timestamp may follow it. `None` for what is no count: negative, not finite, beyond
-/// the integers that a float holds exactly.
-fn count(value: &[u8]) -> Option<u64> {
-    let value = value.trim_ascii();
-    let value = memchr2(b' ', b'\t', value).map_or(value, |blank| &value[..blank]);
-    if !value.is_empty() && value.len() <= 15 && value.iter().all(u8::is_ascii_digit) {
-        return Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
-    }
-    let value = float(value)?;
-    (0.0..9_007_199_254_740_992.0).contains(&value).then(|| value.round() as u64)
-}
-
-fn float(text: &[u8]) -> Option<f64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 #[cfg(test)]

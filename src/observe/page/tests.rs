@@ -1,5 +1,6 @@
 //! The parser, line by line, and against hostile bytes.
 #![expect(clippy::unwrap_used, reason = "tests")]
+use super::super::exposition::LINE_LIMIT;
 use super::*;
 use proptest::prelude::*;
 
@@ -108,7 +109,7 @@ fn a_page_beyond_the_limit_is_refused_without_being_held() {
     };
     assert_eq!(error, PageError::TooLarge { limit: PAGE_LIMIT });
     assert_eq!(fed, PAGE_LIMIT + chunk.len());
-    assert!(parser.carry.capacity() <= LINE_LIMIT);
+    assert!(parser.lines.held() <= LINE_LIMIT);
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn a_line_without_end_is_refused_before_it_fills_the_memory() {
     let mut parser = Parser::new(ours, PAGE_LIMIT);
     let error = (0..).find_map(|_| parser.feed(&[b'x'; 4096]).err()).unwrap();
     assert_eq!(error, PageError::LineTooLong);
-    assert!(parser.carry.capacity() <= 2 * LINE_LIMIT);
+    assert!(parser.lines.held() <= 2 * LINE_LIMIT);
 }
 
 #[test]
