@@ -70,6 +70,20 @@ pub struct Usage {
     pub working_set: u64,
 }
 
+/// How often a container with a CPU limit was throttled, as its kubelet's cAdvisor counts it. Cumulative since the
+/// container began; a smaller value than before is a new start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Throttling {
+    /// The pod.
+    pub pod: Uid,
+    /// The container.
+    pub container: Name,
+    /// `container_cpu_cfs_periods_total`: periods of CFS bandwidth control in which it ran at all.
+    pub periods: u64,
+    /// `container_cpu_cfs_throttled_periods_total`: those in which it had to stand still.
+    pub throttled: u64,
+}
+
 /// Something that became known.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fact {
@@ -134,6 +148,8 @@ pub enum Fact {
         /// `status.allocatable.cpu`, in cores; `None` where unknown.
         allocatable_cores: Option<f64>,
     },
+    /// How often a container was throttled so far.
+    Throttling(Throttling),
     /// What became of a change that the last plan asked for.
     Outcome {
         /// The workload.

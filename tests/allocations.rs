@@ -9,7 +9,7 @@ use probe_tuner::decide::{Prices, judge};
 use probe_tuner::engine::{Engine, Rules};
 use probe_tuner::memory::Memory;
 use probe_tuner::observation::{Counters, Fact, Observation, Sample};
-use probe_tuner::observe::page;
+use probe_tuner::observe::{cadvisor, page};
 use probe_tuner::units::{Span, Timestamp, Uid};
 use probe_tuner::workload::{Container, Pod, Workload};
 use support::fixtures::{liveness, renumbered, workload};
@@ -33,6 +33,20 @@ fn read(pods: u128, ours: u128) -> u64 {
         let page = page::read(text.as_bytes(), lookup).unwrap();
         assert_eq!(page.samples.len() as u128, 2 * ours);
     })
+}
+
+#[test]
+fn a_page_of_usage_costs_nothing_for_what_is_not_ours() {
+    let lines: String = (0..5_000)
+        .map(|i| {
+            let labels = format!("container=\"app\",id=\"/kubepods/pod{i}/8f3\",image=\"a\",name=\"b\",namespace=\"other\",pod=\"web-{i}\"");
+            format!("container_cpu_cfs_periods_total{{{labels}}} 1 1\ncontainer_memory_rss{{{labels}}} 1 1\n")
+        })
+        .collect();
+    assert_eq!(
+        allocations(|| assert_eq!(cadvisor::read(lines.as_bytes(), |_, _| None).unwrap(), Default::default())),
+        0
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use probe_tuner::memory::{InFlight, Memory};
 use probe_tuner::observation::{Counters, Fact, Observation, Sample};
 use probe_tuner::policy::Mode;
 use probe_tuner::reason::Reason;
+use probe_tuner::store::tunings::Tunings;
 use probe_tuner::units::{Span, Timestamp, Uid};
 use probe_tuner::workload::{Container, Pod, Workload};
 use support::fixtures::{change, liveness, renumbered, settings, workload};
@@ -264,4 +265,48 @@ fn a_past_that_comes_late_takes_the_place_of_the_minutes_watched_meanwhile_and_t
     assert_eq!(late.engine.dropped(), 0);
     let evidence = late.engine.evidence(w.uid).unwrap();
     assert_eq!((evidence.pods(), evidence.rollouts().0, evidence.dropped().strangers), (2, 0, 0));
+}
+
+#[test]
+fn shadow_checks_that_see_something_else_than_the_kubelet_are_shown_until_they_agree_again() {
+    let w = workload("shop", "web");
+    let pod = Uid::from_bits(1);
+    let mut told = Told::new(&w, None);
+    told.fact(running(&w, pod, START));
+    let ask = |told: &mut Told, times: u32, latency: Span| {
+        for _ in 0..times {
+            let probe = liveness();
+            told.fact(Fact::ShadowCheck { pod, probe, latency: Some(latency), healthy: true });
+        }
+    };
+    ask(&mut told, 1, Span::from_millis(4));
+    let checks = quiet(&mut told, &[pod], 1);
+    drop(told.engine.turn(told.now));
+    assert_eq!(told.view().differing, []);
+    ask(&mut told, 249, Span::SECOND * 3);
+    told.later(Span::MINUTE * 16);
+    let turn = told.engine.turn(told.now);
+    assert_eq!(turn.news, [w.uid]);
+    let view = told.view();
+    assert_eq!(
+        (view.differing.len(), &view.differing[0].probe, view.differing[0].shares),
+        (1, &liveness(), (0.996, 0.0))
+    );
+    let (_, status) = Tunings::new().request(&view, told.now).unwrap().unwrap();
+    let condition = status.conditions.iter().find(|c| c.type_ == "ShadowChecksDiffer").unwrap();
+    assert!(
+        condition.message.starts_with("app/liveness: 99.6 % of ours were slow or not healthy, 0.0 % of the kubelets'"),
+        "{condition:?}"
+    );
+    // Two days later both see the same.
+    told.later(Span::DAY * 3);
+    told.fact(sample(pod, checks));
+    for n in 1..=300 {
+        told.later(Span::SECOND * 15);
+        told.fact(sample(pod, checks + n));
+    }
+    ask(&mut told, 250, Span::from_millis(4));
+    told.later(Span::MINUTE * 16);
+    assert_eq!(told.engine.turn(told.now).news, [w.uid]);
+    assert_eq!(told.view().differing, []);
 }

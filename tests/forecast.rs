@@ -4,11 +4,13 @@
 mod support;
 
 use probe_tuner::decide::{Prices, judge};
-use probe_tuner::evidence::{Basis, Evidence, Foretold, JUDGED, Season};
+use probe_tuner::engine::{Engine, Rules};
+use probe_tuner::evidence::{Basis, Evidence, Foretold, JUDGED, Record, Season};
 use probe_tuner::forecast;
 use probe_tuner::memory::Memory;
-use probe_tuner::observation::{Counters, EDGES, FailureClass, Sample};
+use probe_tuner::observation::{Counters, EDGES, Fact, FailureClass, Observation, Sample};
 use probe_tuner::probe::ProbeKind;
+use probe_tuner::sim::{Family, Fleet, MONDAY as BEGIN, Setup, World};
 use probe_tuner::units::{Span, Timestamp, Uid};
 use probe_tuner::workload::{Container, Pod, Workload};
 use rand::{RngExt, SeedableRng};
@@ -293,4 +295,41 @@ fn what_is_kept_does_not_grow_with_the_years() {
     s.live(20 * 168, tuesdays);
     assert!(s.evidence.size() <= size + JUDGED * 80, "{} after {size}", s.evidence.size());
     assert!(s.season().record().hits > 15);
+}
+
+/// Days of a nightly batch before an engine that already remembers `past`; what it told of forecasts, and its evidence.
+fn nights(days: f64, past: Option<Vec<u8>>) -> (Record, Evidence) {
+    let setup = Setup { listen: true, ..Setup::new(Family::NightlyBatch, 3, days) };
+    let end = BEGIN + Span::round_from_secs_f64(days * 86_400.0);
+    let mut fleet = Fleet::new(vec![World::new(setup)]);
+    let uid = fleet.worlds()[0].setup().uid;
+    let mut engine = Engine::new(Rules::default(), BEGIN);
+    if let Some(bytes) = past {
+        engine.observe(Observation { at: BEGIN, fact: Fact::RememberedEvidence { workload: uid, bytes } });
+    }
+    let (mut now, mut facts, mut told) = (BEGIN, Vec::new(), Record::default());
+    while now < end {
+        now = now + Span::MINUTE;
+        while fleet.advance(now, &mut facts).is_some() {}
+        facts.drain(..).for_each(|o| engine.observe(o));
+        let judged = engine.turn(now).judged;
+        told.hits += judged.hits;
+        told.misses += judged.misses;
+        told.surprises += judged.surprises;
+    }
+    (told, engine.evidence(uid).unwrap().clone())
+}
+
+#[test]
+fn each_forecast_that_is_judged_is_told_once_and_those_of_an_earlier_life_are_not() {
+    let sum = |e: &Evidence| {
+        e.probes()
+            .iter()
+            .map(|s| s.season().record())
+            .fold((0, 0, 0), |(h, m, s), r| (h + r.hits, m + r.misses, s + r.surprises))
+    };
+    let (told, evidence) = nights(14.0, None);
+    assert!(told.hits > 0 && told.surprises > 0, "{told:?}");
+    assert_eq!((told.hits, told.misses, told.surprises), sum(&evidence));
+    assert_eq!(nights(0.2, Some(evidence.encode())).0, Record::default());
 }

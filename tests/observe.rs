@@ -7,7 +7,7 @@
 mod scripted;
 
 use probe_tuner::annotations::{Defaults, Pause};
-use probe_tuner::observation::{Fact, Observation};
+use probe_tuner::observation::{Fact, Observation, Throttling};
 use probe_tuner::observe::{self, Notice, Scope, Scraping, Settings, Trust};
 use probe_tuner::units::Timestamp;
 use rustls::pki_types::pem::PemObject;
@@ -33,6 +33,10 @@ enum Kubelet {
     Says(&'static str),
     /// Answers the page of the pod, to so many bytes before its end.
     Page { cut: usize },
+    /// Answers that, and how often its container was throttled.
+    Both,
+    /// Answers that, and has no other page.
+    OnlyChecks,
     /// Promises a whole page and breaks off.
     BreaksOff,
     /// Sends lines without end.
@@ -47,6 +51,18 @@ fn page() -> String {
         "prober_probe_total{{{labels},pod_uid=\"{POD}\",probe_type=\"Liveness\",result=\"failed\"}} 3\n\
          prober_probe_total{{container=\"app\",namespace=\"bank\",pod=\"web-abc-1\",pod_uid=\"{POD}\",probe_type=\"Liveness\",result=\"failed\"}} 9\n"
     )
+}
+
+/// Of the pod, of a namesake in another namespace, and of a container without a limit.
+fn cadvisor() -> String {
+    let of = |namespace: &str, metric: &str, n: u32| {
+        format!(
+            "container_cpu_cfs_{metric}_total{{container=\"app\",id=\"/kubepods/burstable/pod{POD}/8f3\",image=\"example/web:1\",name=\"8f3\",namespace=\"{namespace}\",pod=\"web-abc-1\"}} {n} 1764105151123\n"
+        )
+    };
+    let all = [("shop", "periods", 600), ("bank", "periods", 9), ("shop", "throttled_periods", 240)];
+    let lines: String = all.iter().map(|(namespace, metric, n)| of(namespace, metric, *n)).collect();
+    lines + "container_memory_rss{container=\"app\",namespace=\"shop\",pod=\"web-abc-1\"} 4096 1764105151123\n"
 }
 
 /// A kubelet; gives its port and the heads of the requests that come.
@@ -82,20 +98,23 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, does: Kubelet, seen: Ar
             Err(_) => return,
         }
     }
-    seen.lock().unwrap().push(String::from_utf8(head).unwrap());
-    answer(&mut stream, does).await;
+    let head = String::from_utf8(head).unwrap();
+    let checks = !head.starts_with("GET /metrics/cadvisor ");
+    seen.lock().unwrap().push(head);
+    answer(&mut stream, does, checks).await;
     // The client may be gone by now: that is what some of the tests are about.
     stream.shutdown().await.unwrap_or_default();
 }
 
-async fn answer(stream: &mut TlsStream<TcpStream>, does: Kubelet) {
-    let page = page();
+async fn answer(stream: &mut TlsStream<TcpStream>, does: Kubelet, checks: bool) {
+    let page = if checks { page() } else { cadvisor() };
+    let whole =
+        |page: &str| format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{page}", page.len());
     let text = match does {
+        Kubelet::OnlyChecks if !checks => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        Kubelet::Both | Kubelet::OnlyChecks => whole(&page),
         Kubelet::Says(text) => text.to_owned(),
-        Kubelet::Page { cut } => {
-            let page = &page[..page.len() - cut];
-            format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{page}", page.len())
-        }
+        Kubelet::Page { cut } => whole(&page[..page.len() - cut]),
         Kubelet::BreaksOff => format!("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n{page}"),
         Kubelet::Endless => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -384,4 +403,40 @@ async fn a_missing_right_to_watch_is_named_with_its_rule() {
     assert!(told.recv().await.is_some());
     drop(told);
     observer.task.abort();
+}
+
+#[tokio::test]
+async fn how_often_containers_are_throttled_is_read_beside_the_checks_where_that_is_wanted() {
+    let throttled = Fact::Throttling(Throttling {
+        pod: probe_tuner::units::Uid::parse(POD).unwrap(),
+        container: "app".into(),
+        periods: 600,
+        throttled: 240,
+    });
+    for (throttling, told) in [(None, 0), (Some(Duration::from_secs(60)), 1)] {
+        let (port, heads) = kubelet(Kubelet::Both).await;
+        let server = Server::answering(move |seen| cluster(seen, Some(port)));
+        let (facts, notices) = look(&server, Some(Scraping { throttling, ..scraping(CA) })).await;
+        assert_eq!(facts.iter().filter(|f| **f == throttled).count(), told);
+        assert!(facts.iter().any(|f| matches!(f, Fact::Sample(_))));
+        let read = notices.iter().filter(|n| matches!(n, Notice::Throttling { result: Ok((1, _)), .. })).count();
+        let heads = heads.lock().unwrap().clone();
+        assert_eq!((read, heads.len()), (told, 1 + told), "{notices:?}");
+        assert!(heads.iter().all(|head| head.to_lowercase().contains("authorization: bearer short-lived\r\n")));
+    }
+}
+
+#[tokio::test]
+async fn a_kubelet_without_that_page_is_read_on_and_no_check_is_missed_for_it() {
+    let (port, _) = kubelet(Kubelet::OnlyChecks).await;
+    let server = Server::answering(move |seen| cluster(seen, Some(port)));
+    let throttling = Some(Duration::from_secs(60));
+    let (facts, notices) = look(&server, Some(Scraping { throttling, ..scraping(CA) })).await;
+    assert!(facts.iter().any(|f| matches!(f, Fact::Sample(_))));
+    assert!(!facts.iter().any(|f| matches!(f, Fact::ScrapeMissed(_) | Fact::Throttling(_))), "{facts:?}");
+    let why = notices.into_iter().find_map(|n| match n {
+        Notice::Throttling { result: Err(why), .. } => Some(why),
+        _ => None,
+    });
+    assert_eq!(why, Some(("not_found", "404: this kubelet has no /metrics/cadvisor to show".to_owned())));
 }

@@ -1,8 +1,8 @@
-//! The parser of the kubelet's probe metrics, on a page recorded from kubelet v1.36.3.
+//! The parsers of the kubelet's pages, on pages recorded from kubelet v1.36.3.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use probe_tuner::observation::Counters;
-use probe_tuner::observe::page;
+use probe_tuner::observe::{cadvisor, page};
 use probe_tuner::probe::ProbeKind;
 use probe_tuner::units::Uid;
 
@@ -51,4 +51,33 @@ fn wherever_the_recorded_page_is_cut_no_counter_seems_to_go_back() {
             }
         }
     }
+}
+
+/// As its handler of /metrics/cadvisor writes it, with the pods of a cluster for tests: the paths of their cgroups are
+/// those of the cgroupfs driver, and disks and networks are left out.
+const CADVISOR: &[u8] = include_bytes!("data/metrics-cadvisor.txt");
+const LIMITED: [&str; 2] = ["291d840a-3acb-455b-9c0b-c41a71123772", "d8459fc0-9c6b-486c-94bd-0772271cfe6c"];
+
+fn limited(namespace: &str, pod: &str) -> Option<Uid> {
+    match (namespace, pod) {
+        ("default", "web-58d7c7bd4c-7snjh") => Uid::parse(LIMITED[0]),
+        ("default", "web-58d7c7bd4c-ftt6w") => Uid::parse(LIMITED[1]),
+        _ => None,
+    }
+}
+
+#[test]
+fn how_often_containers_were_throttled_is_read_of_those_with_a_limit() {
+    let page = cadvisor::read(CADVISOR, limited).unwrap();
+    let told: Vec<_> =
+        page.throttling.iter().map(|t| (t.pod.to_string(), &*t.container, t.periods, t.throttled)).collect();
+    let of = |i: usize, periods, throttled| (LIMITED[i].to_owned(), "app", periods, throttled);
+    assert_eq!(told, [of(0, 119, 71), of(1, 120, 72)], "the container `free` has no limit");
+    assert_eq!(page.skipped, cadvisor::Skipped::default());
+    for size in [1, 7, 1000, 4096] {
+        let mut parser = cadvisor::Parser::new(limited, cadvisor::PAGE_LIMIT);
+        CADVISOR.chunks(size).for_each(|piece| parser.feed(piece).unwrap());
+        assert_eq!(parser.finish().unwrap(), page, "pieces of {size}");
+    }
+    assert_eq!(cadvisor::read(CADVISOR, |_, _| None).unwrap(), cadvisor::Page::default());
 }

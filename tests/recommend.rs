@@ -45,6 +45,7 @@ fn view() -> View {
         memory: Memory::default(),
         restarts: Vec::new(),
         forecasts: Vec::new(),
+        differing: Vec::new(),
         unreadable: Vec::new(),
         gone: false,
     }

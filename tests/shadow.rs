@@ -35,10 +35,22 @@ fn shadow_checks_are_shown_and_move_no_number() {
     assert_eq!(shown.longest().first().map(|l| l.latency), Some(Some(Span::from_millis(4_000))));
     assert_eq!(without.evidence.seen(&liveness()).unwrap().shadow(), None);
     assert_eq!(with.judge(), without.judge());
-    assert_eq!(with.evidence.encode(), without.evidence.encode());
-    // A restarted daemon begins anew.
+    // A restarted daemon goes on, and whoever explains sees what it saw.
     let read = Evidence::decode(&with.evidence.encode()).unwrap();
-    assert_eq!(read.seen(&liveness()).unwrap().shadow(), None);
+    assert_eq!(read.seen(&liveness()).unwrap().shadow(), Some(shown));
+}
+
+#[test]
+fn what_two_observers_checked_is_merged_in_any_order() {
+    let (a, b) = (lived(true).evidence, lived(true).evidence);
+    let shadow = |e: &Evidence| e.seen(&liveness()).unwrap().shadow().cloned().unwrap();
+    let (mut both, mut other) = (a.clone(), Evidence::new());
+    both.merge(b.clone());
+    other.merge(b);
+    other.merge(a.clone());
+    assert_eq!(shadow(&both), shadow(&other));
+    assert!((shadow(&both).checks() / shadow(&a).checks() - 2.0).abs() < 1e-4);
+    assert_eq!(shadow(&both).agreement(), Agreement::Agree);
 }
 
 #[test]

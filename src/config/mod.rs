@@ -79,6 +79,8 @@ pub struct Observe {
     pub page_limit: u64,
     /// How often usage is asked for.
     pub usage_interval: Span,
+    /// How often each kubelet's cAdvisor page is read; `None`: never.
+    pub throttling_interval: Option<Span>,
     /// Shadow checks a second over the whole cluster; 0: none.
     pub shadow_check_rate: f64,
     /// Whether pods on loopback addresses are asked.

@@ -52,6 +52,7 @@ impl Reader {
                 scrape_concurrency: self.count("observe.scrape-concurrency", 1..=256) as usize,
                 page_limit: self.size("observe.page-limit", 64 << 10..=256 << 20),
                 usage_interval: self.span("observe.usage-interval", SECOND * 10..=MINUTE * 10),
+                throttling_interval: self.optional_span("observe.throttling-interval", MINUTE..=MINUTE * 5),
                 shadow_check_rate: self.number("observe.shadow-check-rate", 0.0..=100.0),
                 shadow_loopback: self.flag("observe.shadow-loopback"),
                 kubelet_ca_file: self.path("observe.kubelet-ca-file"),

@@ -474,7 +474,7 @@ pub struct Numbers {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What is said to be so, or not: Ready, Contested, Degraded, Invalid.
+    /// What is said to be so, or not: Ready, Contested, Degraded, Invalid, ShadowChecksDiffer.
     #[serde(rename = "type")]
     #[schemars(length(max = 64))]
     pub type_: String,

@@ -21,7 +21,8 @@ mod startup;
 mod words;
 
 pub use explain::{
-    Account, Alternative, Curve, Explanation, Gate, Interval, Mark, Point, Restart, StartAccount, TailAccount, explain,
+    Account, Ahead, Alternative, Curve, Explanation, Gate, Interval, LoadAccount, Mark, Point, Restart, ShadowAccount,
+    Spread, StartAccount, TailAccount, ThrottleAccount, explain,
 };
 pub use objection::Objection;
 pub use prices::{Prices, carrying_cost};
@@ -138,9 +139,19 @@ fn beside(case: &Case<'_>, judged: &[Judgement]) -> Option<Settings> {
 }
 
 fn choose(case: &Case<'_>, liveness: Option<Settings>) -> Choice {
-    match case.probe.id.kind {
+    let mut choice = match case.probe.id.kind {
         ProbeKind::Liveness => liveness::choose(case),
         ProbeKind::Readiness => readiness::choose(case, liveness),
         ProbeKind::Startup => startup::choose(case, liveness),
+    };
+    // Whatever is decided: where CPU is what is missing, that is said, and numbers that are in place are not all there is.
+    if let Some(starved) = refuse::starved(case) {
+        if choice.reason == Reason::InPlace {
+            choice.reason = Reason::Starved;
+        }
+        if !choice.message.contains(&starved) {
+            choice.message += &format!("; {starved}");
+        }
     }
+    choice
 }

@@ -5,7 +5,7 @@
 use super::Choice;
 use super::case::Case;
 use super::words::{about, count};
-use crate::evidence::{Cause, Edge, Failing};
+use crate::evidence::{Cause, Edge, Failing, THROTTLED};
 use crate::reason::Reason;
 use crate::units::{Span, Timestamp};
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ pub(super) const START: Span = Span::from_nanos(300 * 1_000_000_000);
 const START_LOOK: Span = Span::from_nanos(7 * 86_400 * 1_000_000_000);
 /// Refusals seen in this many half-hours are a habit of the program and no accident.
 pub(super) const HABIT: f64 = 5.5;
-/// A node is starved once it has been full for this long.
+/// Pods are starved once their node has been full, or they were throttled, for this long.
 const STARVED: Span = Span::from_nanos(2 * 3_600 * 1_000_000_000);
 /// After counters went back nothing is believed for this long.
 const RESET: Span = Span::from_nanos(600 * 1_000_000_000);
@@ -165,12 +165,22 @@ pub(super) fn thin(case: &Case<'_>) -> Option<(Reason, String)> {
     Some((Reason::ThinEvidence, format!("{} of 24 h seen{pods}{ready}", about(watched))))
 }
 
-/// The node that has been full for hours, as a sentence, if any.
+/// That CPU has been missing for hours, as a sentence, if it has: to the container by its own limit, or to its node.
 pub(super) fn starved(case: &Case<'_>) -> Option<String> {
-    let (node, since) = case.evidence.starved_since(case.now)?;
-    let long = case.now.since(since);
-    (long >= STARVED)
-        .then(|| format!("node {node} has been above 90 % of its cores for {}: CPU is what is missing", about(long)))
+    let lasts = |since| Some(case.now.since(since)).filter(|long| *long >= STARVED);
+    let container = &case.probe.id.container;
+    let throttled = case.evidence.throttled_since(container, case.now).and_then(lasts).map(|long| {
+        format!(
+            "container {container} has been throttled in more than {:.0} % of its CPU periods on most pods for {}: CPU is what is missing, by its own limit",
+            THROTTLED * 100.0,
+            about(long)
+        )
+    });
+    throttled.or_else(|| {
+        let (node, since) = case.evidence.starved_since(case.now)?;
+        let long = about(lasts(since)?);
+        Some(format!("node {node} has been above 90 % of its cores for {long}: CPU is what is missing"))
+    })
 }
 
 /// Whether false restarts by refusals fell on two days at least: one bad hour of a dependency is no evidence.

@@ -12,17 +12,18 @@
 //! The daemon, `recommend`, the replay, the simulator and the demo all drive this one face. Same facts, same turns:
 //! same bytes.
 
+mod ahead;
 mod flight;
 mod neighbours;
 mod places;
 mod view;
 
-pub use view::{Forecast, Phase, View};
+pub use ahead::Foreseen;
+pub use view::{Differing, Forecast, Phase, View};
 
 use crate::change::{Change, Past};
 use crate::decide::{self, Explanation, Judgement, Prices, Urgency};
-use crate::evidence::{Evidence, Foretold};
-use crate::forecast;
+use crate::evidence::{Evidence, Record};
 use crate::memory::{InFlight, Memory};
 use crate::model;
 use crate::observation::{Fact, Observation};
@@ -32,6 +33,7 @@ use crate::probe::{ProbeKind, Settings};
 use crate::units::{Name, Span, Timestamp, Uid};
 use crate::verify::{self, Terms};
 use crate::workload::{Address, ProbeId, Workload};
+use ahead::Ahead;
 use neighbours::Neighbours;
 use places::Place;
 use std::collections::BTreeMap;
@@ -80,19 +82,8 @@ pub struct Turn {
     pub ended: Vec<Ended>,
     /// Forecasts that were made since the last turn, each once, to be told; none of a probe whose forecasts fail.
     pub foretold: Vec<Foreseen>,
-}
-
-/// A forecast that is new.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Foreseen {
-    /// Whose.
-    pub workload: Uid,
-    /// Where.
-    pub address: Address,
-    /// Of which probe.
-    pub probe: ProbeId,
-    /// What.
-    pub foretold: Foretold,
+    /// How forecasts turned out since the last turn, over all workloads.
+    pub judged: Record,
 }
 
 /// A change that has ended.
@@ -140,9 +131,7 @@ struct Entry {
     memory: Memory,
     judgements: Vec<Judgement>,
     judged: Option<Timestamp>,
-    /// The hour, counted from the epoch, in which it was last looked ahead.
-    looked: i64,
-    foretold: Vec<(ProbeId, Foretold)>,
+    ahead: Ahead,
     urgent: bool,
     news: bool,
     /// Why the way back is owed.
@@ -201,6 +190,10 @@ impl Engine {
                 Some(e) => e.evidence.pod_usage(at, pod, &usage),
                 None => self.dropped += 1,
             },
+            Fact::Throttling(told) => match self.entry_of(told.pod) {
+                Some(e) => e.evidence.throttling(at, &told),
+                None => self.dropped += 1,
+            },
             Fact::ShadowCheck { pod, probe, latency, healthy } => match self.entry_of(pod) {
                 Some(e) => e.evidence.shadow_check(at, pod, &probe, latency, healthy),
                 None => self.dropped += 1,
@@ -242,6 +235,7 @@ impl Engine {
                 Ok(evidence) => match self.workloads.get_mut(&workload) {
                     Some(e) => {
                         e.evidence.resume(at, evidence, &e.workload);
+                        e.ahead.known(&e.evidence);
                         e.urgent = true;
                     }
                     None => self.recall(workload).evidence = Some(evidence),
@@ -286,20 +280,8 @@ impl Engine {
         let told = self.workloads.iter_mut().filter(|(_, e)| remembers && !e.illegible);
         let news = told.filter_map(|(uid, e)| std::mem::take(&mut e.news).then_some(*uid)).collect();
         let ended = self.workloads.values_mut().flat_map(|e| std::mem::take(&mut e.ended)).collect();
-        let foretold = self
-            .workloads
-            .iter_mut()
-            .flat_map(|(uid, e)| {
-                let address = &e.workload.address;
-                std::mem::take(&mut e.foretold).into_iter().map(|(probe, foretold)| Foreseen {
-                    workload: *uid,
-                    address: address.clone(),
-                    probe,
-                    foretold,
-                })
-            })
-            .collect();
-        Turn { changes, news, ended, foretold }
+        let (foretold, judged) = self.foreseen();
+        Turn { changes, news, ended, foretold, judged }
     }
 
     /// Lets go of the workloads that are gone, and names them; call it after the news of a turn were taken. What is
@@ -409,8 +391,7 @@ impl Engine {
             memory: memory.unwrap_or_default(),
             judgements: Vec::new(),
             judged: None,
-            looked: i64::MIN,
-            foretold: Vec::new(),
+            ahead: Ahead::default(),
             urgent: true,
             news: true,
             revert: None,
@@ -426,6 +407,7 @@ impl Engine {
         if illegible {
             e.set_aside();
         }
+        e.ahead.known(&e.evidence);
         e.declared(at, w, &self.rules);
         self.workloads.insert(uid, e);
     }
@@ -483,23 +465,7 @@ impl Entry {
         self.news |= judgements != self.judgements;
         self.judgements = judgements;
         self.look_ahead(now);
-    }
-
-    /// Looks ahead once an hour. What is foretold is told and shown; no number follows from it.
-    fn look_ahead(&mut self, now: Timestamp) {
-        let hour = now.nanos().div_euclid(Span::HOUR.nanos());
-        if self.looked == hour {
-            return;
-        }
-        self.looked = hour;
-        for probe in &self.workload.probes {
-            let timeout = probe.settings.timeout();
-            let Some(foretold) = forecast::look(&mut self.evidence, &probe.id, timeout, now) else { continue };
-            if self.evidence.seen(&probe.id).is_some_and(|s| s.season().trusted()) {
-                self.foretold.push((probe.id.clone(), foretold));
-                self.news = true;
-            }
-        }
+        self.compare();
     }
 
     /// Writes down a planned change as intended.

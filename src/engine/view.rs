@@ -3,12 +3,12 @@
 use super::Entry;
 use crate::change::Stage;
 use crate::decide::Judgement;
-use crate::evidence::{Foretold, Record, RestartRecord};
+use crate::evidence::{Agreement, Foretold, Record, RestartRecord};
 use crate::memory::Memory;
 use crate::plan::{DEGRADED_AFTER, Gate};
 use crate::policy::{Mode, Unreadable};
 use crate::reason::Reason;
-use crate::units::{Name, Uid};
+use crate::units::{Name, Timestamp, Uid};
 use crate::workload::{Address, ProbeId};
 
 /// Where a workload stands. Derived at each look, never stored.
@@ -83,6 +83,8 @@ pub struct View {
     pub restarts: Vec<RestartRecord>,
     /// Probes of which something was foretold: what is foretold now, and how it turned out so far.
     pub forecasts: Vec<Forecast>,
+    /// Probes of which shadow checks see something else than the kubelet: what they saw is dropped.
+    pub differing: Vec<Differing>,
     /// Annotations that cannot be read.
     pub unreadable: Vec<Unreadable>,
     /// It is gone or no longer opted in: this is the last view of it.
@@ -98,6 +100,17 @@ pub struct Forecast {
     pub foretold: Option<Foretold>,
     /// Hits, misses and surprises so far.
     pub record: Record,
+}
+
+/// A probe of which shadow checks see something else than the kubelet, by more than chance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Differing {
+    /// Which.
+    pub probe: ProbeId,
+    /// Since when.
+    pub since: Timestamp,
+    /// Shares of checks that were slow or not healthy: ours, the kubelets'.
+    pub shares: (f64, f64),
 }
 
 impl View {
@@ -122,6 +135,7 @@ impl View {
             memory: e.memory.clone(),
             restarts: e.evidence.restarts().to_vec(),
             forecasts: forecasts(e),
+            differing: differing(e),
             unreadable: e.workload.permission.unreadable.clone(),
             gone: e.gone,
         }
@@ -140,6 +154,14 @@ fn forecasts(e: &Entry) -> Vec<Forecast> {
         })
     };
     e.judgements.iter().filter_map(of).collect()
+}
+
+fn differing(e: &Entry) -> Vec<Differing> {
+    let of = |s: &crate::evidence::Seen| match s.shadow()?.agreement() {
+        Agreement::Differ { since, shares } => Some(Differing { probe: s.id().clone(), since, shares }),
+        _ => None,
+    };
+    e.evidence.probes().iter().filter_map(of).collect()
 }
 
 /// Where it stands, and why: what is under way comes first, then what holds, then what is believed.

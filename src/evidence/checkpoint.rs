@@ -5,6 +5,7 @@
 //! bounds of `evidence` before anything is allocated, floats must be numbers, and what follows the end is an error: a
 //! hostile ConfigMap costs its own length and no more.
 
+mod aside;
 mod hours;
 
 use super::calendar::{Bin, HOURS, Ring};
@@ -22,8 +23,9 @@ use thiserror::Error;
 
 const MAGIC: &[u8; 3] = b"PTE";
 /// Version 2 knows which restarts cured nothing, how pods begin, where replicas ail, and the levels of the hours; 3 knows
-/// how their spells end. Every earlier one is still read; tests hold bytes of each.
-const VERSION: u8 = 3;
+/// how their spells end; 4 what shadow checks saw and how often containers were throttled. Every earlier one is still read;
+/// tests hold bytes of each.
+const VERSION: u8 = 4;
 /// Kubernetes' own bound on names.
 const NAME: usize = 253;
 /// Most bins of a ring that are believed.
@@ -224,8 +226,7 @@ impl Writer {
             spells,
             merged,
             season,
-            // Begun anew.
-            shadow: _,
+            shadow,
         } = s;
         self.probe_id(id);
         self.0.push(*handler as u8);
@@ -269,6 +270,7 @@ impl Writer {
         self.season(season);
         self.float(spells.0);
         self.float(spells.1);
+        self.option(shadow.as_deref(), Writer::shadow);
     }
 
     fn restart(&mut self, r: &RestartRecord) {
@@ -518,6 +520,7 @@ impl Reader<'_> {
         s.ailing = self.since(2, (None, 0, None), |r| Ok((r.option(Reader::name)?, r.small()?, r.time()?)))?;
         s.season = self.since(2, Season::default(), Reader::season)?;
         s.spells = self.since(3, (0.0, 0.0), |r| Ok((r.finite()?, r.finite()?)))?;
+        s.shadow = self.since(4, None, |r| Ok(r.option(Reader::shadow)?.map(Box::new)))?;
         Ok(s)
     }
 

@@ -5,9 +5,10 @@ use super::pods::PodState;
 use super::seen::Seen;
 use super::shadow::Shadow;
 use super::table::{Edge, OUTAGE_SECONDS};
+use super::throttle::Quota;
 use super::watch::{Beginning, PodProbe, Said};
 use super::{Evidence, FULL, MAX_NODES, MAX_PODS, MAX_PROBES, NodeHeat};
-use crate::observation::{FailureClass, Sample, Usage};
+use crate::observation::{FailureClass, Sample, Throttling, Usage};
 use crate::probe::{Handler, ProbeKind};
 use crate::units::{Name, Span, Timestamp, Uid};
 use crate::workload::{Pod, ProbeId, Workload};
@@ -375,6 +376,26 @@ impl Evidence {
         if before < Some(usage.until) {
             self.load.pod(usage.until, before, usage.cores);
             self.pods[i].cores = Some((usage.until, usage.cores as f32));
+        }
+    }
+
+    /// How often a container was throttled so far. A container without a probe says nothing about any.
+    pub fn throttling(&mut self, at: Timestamp, told: &Throttling) {
+        self.tick(at);
+        let Ok(i) = self.pods.binary_search_by_key(&told.pod, |p| p.uid) else {
+            self.dropped.strangers = self.dropped.strangers.saturating_add(1);
+            return;
+        };
+        let pod = &mut self.pods[i];
+        if pod.terminating || !self.probes.iter().any(|s| s.id.container == told.container) {
+            return;
+        }
+        let Some(quota) = pod.quotas.iter_mut().find(|q| q.container == told.container) else {
+            pod.quotas.push(Quota::new(told.container.clone(), at, told.periods, told.throttled));
+            return;
+        };
+        if let Some(window) = quota.told(at, told.periods, told.throttled) {
+            self.load.throttle(at, &told.container, &window);
         }
     }
 

@@ -1,11 +1,13 @@
 //! At what load a workload was seen, and at what load never: coverage, and a word beside each restart.
 //!
 //! No number follows from load alone. But evidence at 0.4 of a node's cores says nothing about 0.9 of them, and a person
-//! who looks at a restart asks first how busy the node was. Bounds: two histograms of ten bins a workload.
+//! who looks at a restart asks first how busy the node was. Bounds: two histograms of ten bins a workload, and the hours
+//! in which its containers were throttled (`throttle`).
 
 use super::table::HALF_LIFE;
+use super::throttle::{CONTAINERS, Throttled, Window};
 use super::watch::GAP;
-use crate::units::{Span, Timestamp};
+use crate::units::{Name, Span, Timestamp};
 
 /// Bins of a histogram.
 pub const LOAD_BINS: usize = 10;
@@ -66,10 +68,12 @@ impl Covered {
 }
 
 /// The load that a workload was seen at.
-#[derive(Clone, Copy, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Load {
     pub(super) nodes: Covered,
     pub(super) pods: Covered,
+    /// By name.
+    pub(super) throttled: Vec<Throttled>,
     /// The hour, counted from the epoch, to which seconds are decayed.
     pub(super) hour: i64,
 }
@@ -83,6 +87,35 @@ impl Load {
     /// Of its pods, in the bins of [`POD_EDGES`].
     pub fn pods(&self) -> &Covered {
         &self.pods
+    }
+
+    /// How often its containers were throttled, by name: those with a probe, with a CPU limit, and of which cAdvisor told.
+    pub fn throttled(&self) -> &[Throttled] {
+        &self.throttled
+    }
+
+    /// A window of one pod's container.
+    pub(super) fn throttle(&mut self, at: Timestamp, container: &Name, window: &Window) {
+        if let Some(known) = self.place(container) {
+            known.add(at, window);
+        }
+    }
+
+    /// What is known of a container, made if it is new; `None` where there is no room.
+    fn place(&mut self, container: &Name) -> Option<&mut Throttled> {
+        let at = match self.throttled.binary_search_by(|t| t.container.cmp(container)) {
+            Ok(at) => at,
+            Err(_) if self.throttled.len() >= CONTAINERS => return None,
+            Err(at) => {
+                self.throttled.insert(at, Throttled::new(container.clone()));
+                at
+            }
+        };
+        self.throttled.get_mut(at)
+    }
+
+    pub(super) fn heap(&self) -> usize {
+        self.throttled.capacity() * size_of::<Throttled>()
     }
 
     /// A node's load as share of its cores, `before` having been told last.
@@ -112,6 +145,11 @@ impl Load {
         other.decay_to(hour);
         self.nodes.merge(&other.nodes);
         self.pods.merge(&other.pods);
+        for theirs in &other.throttled {
+            if let Some(mine) = self.place(&theirs.container) {
+                mine.merge(theirs);
+            }
+        }
     }
 }
 

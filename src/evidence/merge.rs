@@ -209,6 +209,10 @@ impl Seen {
         other.older.into_iter().for_each(|o| self.add_older(o));
         self.starts.merge(other.starts);
         self.season.merge(other.season);
+        match (&mut self.shadow, other.shadow) {
+            (Some(mine), Some(theirs)) => mine.merge(*theirs),
+            (mine, theirs) => *mine = mine.take().or(theirs),
+        }
         self.begun = (self.begun.0 + other.begun.0, self.begun.1 + other.begun.1);
         self.spells = (self.spells.0 + other.spells.0, self.spells.1 + other.spells.1);
         for (mine, theirs) in self.usual.iter_mut().zip(other.usual) {

@@ -31,6 +31,7 @@ mod seen;
 mod shadow;
 mod start;
 mod table;
+mod throttle;
 mod watch;
 
 pub use calendar::Tally;
@@ -45,6 +46,7 @@ pub use seen::{Older, PRIOR_FALL, PRIOR_RATE, Seen, YEAR_SECONDS};
 pub use shadow::{Agreement, COMPARED_FROM, LONGEST, Long, Shadow};
 pub use start::{STARTS, Start, Starts};
 pub use table::{CLUSTERS, Cluster, EXTENTS, Edge, Epoch, Extent, HALF_LIFE, Table};
+pub use throttle::{Hour, THROTTLED, THROTTLED_HOURS, Throttled};
 
 use crate::probe::Settings;
 use crate::units::{Name, Span, Timestamp};
@@ -204,6 +206,12 @@ impl Evidence {
             .min_by_key(|(_, since)| *since)
     }
 
+    /// Since when a container was throttled in more than [`THROTTLED`] of its CPU periods on most of its pods, by whole
+    /// hours and up to now; `None` where it is not, or where nobody knows.
+    pub fn throttled_since(&self, container: &Name, now: Timestamp) -> Option<Timestamp> {
+        self.load.throttled.iter().find(|t| t.container == *container)?.since(now, self.replicas)
+    }
+
     /// What had no room.
     pub fn dropped(&self) -> Dropped {
         self.dropped
@@ -220,5 +228,6 @@ impl Evidence {
             + self.restarts.capacity() * size_of::<RestartRecord>()
             + self.calendar.heap()
             + self.nodes.capacity() * size_of::<NodeHeat>()
+            + self.load.heap()
     }
 }

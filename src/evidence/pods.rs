@@ -1,6 +1,7 @@
 //! The pods that are there now, and how many of them are seen.
 
 use super::Evidence;
+use super::throttle::Quota;
 use super::watch::PodProbe;
 use crate::probe::ProbeKind;
 use crate::units::{Name, Span, Timestamp, Uid};
@@ -34,6 +35,8 @@ pub(super) struct PodState {
     pub(super) known_since: Timestamp,
     /// Its usage in cores, and when it was told.
     pub(super) cores: Option<(Timestamp, f32)>,
+    /// The CFS counters of its containers.
+    pub(super) quotas: Vec<Quota>,
     pub(super) probes: Vec<PodProbe>,
     pub(super) lives: Vec<Life>,
 }
@@ -50,6 +53,7 @@ impl PodState {
             counted: false,
             known_since: at,
             cores: None,
+            quotas: Vec::new(),
             probes: Vec::with_capacity(pod.probes.len()),
             lives: Vec::with_capacity(pod.containers.len()),
         }
@@ -77,7 +81,9 @@ impl PodState {
     }
 
     pub(super) fn heap(&self) -> usize {
-        self.probes.capacity() * size_of::<PodProbe>() + self.lives.capacity() * size_of::<Life>()
+        self.probes.capacity() * size_of::<PodProbe>()
+            + self.lives.capacity() * size_of::<Life>()
+            + self.quotas.capacity() * size_of::<Quota>()
     }
 }
 

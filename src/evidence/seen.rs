@@ -94,7 +94,7 @@ pub struct Seen {
     pub(super) spells: (f32, f32),
     /// The levels of the last weeks' hours.
     pub(super) season: Season,
-    /// Not written down.
+    /// What shadow checks saw.
     pub(super) shadow: Option<Box<Shadow>>,
     /// Intervals that had to be merged for want of room.
     pub(super) merged: u32,
@@ -211,7 +211,7 @@ impl Seen {
         &self.older
     }
 
-    /// What shadow checks saw; `None` where there were none since the daemon began. It moves no number.
+    /// What shadow checks saw; `None` where there never were any. It moves no number.
     pub fn shadow(&self) -> Option<&Shadow> {
         self.shadow.as_deref()
     }

@@ -6,8 +6,7 @@
 //!
 //! The daemon's way to the pod is not the kubelet's, so both are held against each other where both can see: the share
 //! of checks that were healthy within the largest edge not above the timeout. Where the shares differ by more than
-//! chance allows, what was seen is dropped, until they agree again. Bounds: some 200 bytes a probe; not written down, a
-//! restarted daemon begins anew.
+//! chance allows, what was seen is dropped, until they agree again. Bounds: some 200 bytes a probe.
 
 use super::table::{Edge, HALF_LIFE};
 use crate::observation::EDGES;
@@ -53,16 +52,16 @@ pub enum Agreement {
 
 /// Checks of one side: all, and those that were not healthy within the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-struct Side {
-    all: u32,
-    beyond: u32,
+pub(super) struct Side {
+    pub(super) all: u32,
+    pub(super) beyond: u32,
 }
 
 /// Both sides over the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-struct Period {
-    ours: Side,
-    theirs: Side,
+pub(super) struct Period {
+    pub(super) ours: Side,
+    pub(super) theirs: Side,
 }
 
 /// What a kubelet's counters say of a probe between two scrapes.
@@ -80,18 +79,18 @@ pub(super) struct Checks {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shadow {
     /// Decayed: up to each of the kubelet's edges, above the last, none within the patience.
-    counts: [f32; 13],
+    pub(super) counts: [f32; 13],
     /// Decayed: answers that were not healthy.
-    unhealthy: f32,
-    longest: Vec<Long>,
+    pub(super) unhealthy: f32,
+    pub(super) longest: Vec<Long>,
     /// The hour to which counts are decayed.
-    hour: i64,
+    pub(super) hour: i64,
     /// Of this day, counted from the epoch, and of the one before it.
-    day: i64,
-    periods: [Period; 2],
+    pub(super) day: i64,
+    pub(super) periods: [Period; 2],
     /// The number of latency edges that the probe's timeout lets a kubelet see.
-    visible: usize,
-    differs: Option<(Timestamp, (f64, f64))>,
+    pub(super) visible: usize,
+    pub(super) differs: Option<(Timestamp, (f64, f64))>,
 }
 
 impl Shadow {
@@ -182,21 +181,65 @@ impl Shadow {
 
     /// Time passes: counts decay, a day begins. Another edge begins another comparison.
     fn turn(&mut self, at: Timestamp, timeout: u32) {
-        let hour = at.nanos().div_euclid(Span::HOUR.nanos());
+        let visible = Edge::visible(timeout);
+        if visible != self.visible {
+            (self.visible, self.periods) = (visible, [Period::default(); 2]);
+        }
+        self.turn_to(at.nanos().div_euclid(Span::HOUR.nanos()), day(at));
+    }
+
+    fn turn_to(&mut self, hour: i64, today: i64) {
         if hour > self.hour {
             let factor = (-(hour - self.hour) as f64 * 3_600.0 / HALF_LIFE.as_secs_f64()).exp2() as f32;
             self.counts.iter_mut().for_each(|c| *c *= factor);
             self.unhealthy *= factor;
             self.hour = hour;
         }
-        let (today, visible) = (day(at), Edge::visible(timeout));
-        if visible != self.visible {
-            (self.visible, self.periods) = (visible, [Period::default(); 2]);
-        }
         if today > self.day {
             let before = if today == self.day + 1 { self.periods[0] } else { Period::default() };
             (self.day, self.periods) = (today, [Period::default(), before]);
         }
+    }
+
+    /// Takes in what another observer's checks saw. Where one side differs from its kubelets, so do both.
+    pub(super) fn merge(&mut self, mut other: Shadow) {
+        let (hour, day) = (self.hour.max(other.hour), self.day.max(other.day));
+        self.turn_to(hour, day);
+        other.turn_to(hour, day);
+        for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
+            *mine += theirs;
+        }
+        self.unhealthy += other.unhealthy;
+        self.longest.extend(other.longest);
+        // None at all is the longest.
+        let key = |l: &Long| (l.latency.is_some(), std::cmp::Reverse(l.latency), std::cmp::Reverse(l.at));
+        self.longest.sort_by_key(key);
+        self.longest.truncate(LONGEST);
+        // A comparison at another edge is another comparison: that of more is kept.
+        match self.visible.cmp(&other.visible) {
+            std::cmp::Ordering::Less => (self.visible, self.periods) = (other.visible, other.periods),
+            std::cmp::Ordering::Equal => {
+                for (mine, theirs) in self.periods.iter_mut().zip(other.periods) {
+                    mine.ours.count(theirs.ours.all, theirs.ours.beyond);
+                    mine.theirs.count(theirs.theirs.all, theirs.theirs.beyond);
+                }
+            }
+            std::cmp::Ordering::Greater => {}
+        }
+        let earlier = |a: (Timestamp, _), b: (Timestamp, _)| if b.0 < a.0 { b } else { a };
+        self.differs = match (self.differs, other.differs) {
+            (Some(a), Some(b)) => Some(earlier(a, b)),
+            (a, b) => a.or(b),
+        };
+        if self.differs.is_some() {
+            self.drop_seen();
+        }
+    }
+
+    fn drop_seen(&mut self) {
+        self.counts = [0.0; 13];
+        self.unhealthy = 0.0;
+        self.longest.clear();
     }
 
     fn both(&self) -> Period {
@@ -217,9 +260,7 @@ impl Shadow {
         }
         let since = self.differs.map_or(at, |(since, _)| since);
         self.differs = Some((since, (ours.share(), theirs.share())));
-        self.counts = [0.0; 13];
-        self.unhealthy = 0.0;
-        self.longest.clear();
+        self.drop_seen();
     }
 }
 

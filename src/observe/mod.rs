@@ -11,6 +11,7 @@
 //! the usage reader look names up in the same index and send their own facts. All channels push back: when the engine is
 //! slow the watches are read slower, and no fact is dropped. Notices are dropped when nobody takes them, and counted.
 
+pub mod cadvisor;
 pub mod event;
 mod exposition;
 mod index;
@@ -103,6 +104,17 @@ pub enum Notice {
         bytes: u64,
         /// Samples of our pods and what was left out, or the error's `kind()` and words.
         result: Result<(usize, page::Skipped), (&'static str, String)>,
+    },
+    /// A kubelet's cAdvisor page was read, or was not: how often containers were throttled.
+    Throttling {
+        /// The node.
+        node: Name,
+        /// How long it took.
+        took: Duration,
+        /// Bytes of the page that arrived.
+        bytes: u64,
+        /// Containers of our pods with a CPU limit and what was left out, or the error's `kind()` and words.
+        result: Result<(usize, cadvisor::Skipped), (&'static str, String)>,
     },
     /// A watch broke; it begins anew with a growing pause.
     WatchBroken {

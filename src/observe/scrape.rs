@@ -8,11 +8,16 @@
 //! Every node has its own moment within the interval, by a hash of its name, so that the pages do not come all at once
 //! and each node's come evenly. A page is parsed while it arrives and never held.
 //!
+//! Now and then, where that is wanted, a node's turn also reads its `/metrics/cadvisor`, for how often containers were
+//! throttled. That page is large and the kubelet works for it; a node of which it cannot be read is read on as before, and
+//! nothing is known of its throttling.
+//!
 //! Facts: `kubernetes/kubernetes:pkg/kubelet/server/auth.go` for the rights; kubelets keep what a review said for two
 //! minutes (who) and five (may he), so a right that was just given may take that long.
 
-use super::page::{PAGE_LIMIT, Page, PageError, Parser};
+use super::exposition::{PAGE_LIMIT, PageError};
 use super::{Closed, Notice, Shared};
+use super::{cadvisor, page};
 use crate::ask;
 use crate::cluster::{Call, Cause, Failure, Patience};
 use crate::observation::Fact;
@@ -46,6 +51,10 @@ const TOKEN_LIFE: Duration = Duration::from_secs(1800);
 
 /// How long a refused TokenRequest is remembered: else every node would ask again in every interval.
 const TOKEN_PAUSE: Duration = Duration::from_secs(60);
+
+/// The page of checks, and the one of containers' usage.
+const PROBES: &str = "/metrics/probes";
+const CADVISOR: &str = "/metrics/cadvisor";
 
 /// How long the set of nodes is taken for known.
 const LOOK: Duration = Duration::from_secs(1);
@@ -86,6 +95,8 @@ pub struct Scraping {
     pub concurrency: usize,
     /// The longest page, in bytes.
     pub page_limit: usize,
+    /// How often each node's cAdvisor page is read beside it; `None`: never, as unless configured.
+    pub throttling: Option<Duration>,
     /// Whose certificates are believed.
     pub trust: Trust,
     /// Whether nodes are spread over the interval; not for a single pass.
@@ -100,6 +111,7 @@ impl Scraping {
             timeout: Duration::from_secs(10),
             concurrency: 8,
             page_limit: PAGE_LIMIT,
+            throttling: None,
             trust,
             spread: true,
         }
@@ -140,8 +152,8 @@ pub enum ScrapeError {
     )]
     Forbidden,
     /// Another status.
-    #[error("{0}: this kubelet has no /metrics/probes to show")]
-    Status(u16),
+    #[error("{0}: this kubelet has no {1} to show")]
+    Status(u16, &'static str),
     /// The connection broke within the page.
     #[error("the page broke off: {0}")]
     Broken(String),
@@ -162,8 +174,8 @@ impl ScrapeError {
             ScrapeError::TimedOut(_) => "timeout",
             ScrapeError::Unauthorized => "unauthorized",
             ScrapeError::Forbidden => "forbidden",
-            ScrapeError::Status(404) => "not_found",
-            ScrapeError::Status(_) => "status",
+            ScrapeError::Status(404, _) => "not_found",
+            ScrapeError::Status(..) => "status",
             ScrapeError::Broken(_) => "broken",
             ScrapeError::Page(error) => error.kind(),
         }
@@ -208,18 +220,27 @@ impl Scraper {
         let mut due: BTreeMap<Name, Instant> = BTreeMap::new();
         let mut running = FuturesUnordered::new();
         let mut busy: BTreeMap<Name, bool> = BTreeMap::new();
+        // When each node's other page was asked for.
+        let mut throttling: BTreeMap<Name, Instant> = BTreeMap::new();
         loop {
             let now = Instant::now();
             let targets = self.shared.index().targets();
             due.retain(|node, _| targets.contains_key(node));
             busy.retain(|node, running| *running || targets.contains_key(node));
+            throttling.retain(|node, _| targets.contains_key(node));
             for (node, kubelet) in &targets {
                 let at = *due.entry(node.clone()).or_insert_with(|| begin + self.offset(node));
                 let idle = !busy.get(node).copied().unwrap_or(false);
                 if at <= now && idle && running.len() < self.settings.concurrency {
                     due.insert(node.clone(), self.next(at, now));
                     busy.insert(node.clone(), true);
-                    running.push(self.one(node.clone(), kubelet.clone()));
+                    let also = self.settings.throttling.is_some_and(|every| {
+                        throttling.get(node).is_none_or(|asked| now.saturating_duration_since(*asked) >= every)
+                    });
+                    if also {
+                        throttling.insert(node.clone(), now);
+                    }
+                    running.push(self.one(node.clone(), kubelet.clone(), also));
                 }
             }
             let tried = targets.keys().all(|node| busy.get(node) == Some(&false));
@@ -260,29 +281,74 @@ impl Scraper {
         at + interval * rounds.saturating_add(1)
     }
 
-    async fn one(&self, node: Name, kubelet: Option<(Name, u16)>) -> (Name, Result<(), Closed>) {
-        let begun = Instant::now();
-        let mut bytes = 0;
-        let read = timeout(self.settings.timeout, self.read(&node, kubelet, &mut bytes)).await;
-        let read = read.unwrap_or(Err(ScrapeError::TimedOut(self.settings.timeout)));
-        let at = self.shared.now();
-        let (facts, result) = match read {
+    /// Reads a node's page of checks, and with `throttling` its other page after it.
+    async fn one(&self, node: Name, kubelet: Option<(Name, u16)>, throttling: bool) -> (Name, Result<(), Closed>) {
+        let told = self.checks(&node, kubelet.as_ref()).await;
+        let told = match told {
+            Ok(true) if throttling => self.throttling(&node, kubelet.as_ref()).await,
+            other => other.map(|_| ()),
+        };
+        (node, told)
+    }
+
+    /// Reads the page of checks; says whether it could be read.
+    async fn checks(&self, node: &Name, kubelet: Option<&(Name, u16)>) -> Result<bool, Closed> {
+        let lookup = |namespace: &str, pod: &str| self.shared.index().pod_on(node, namespace, pod);
+        let mut page = page::Parser::new(lookup, self.settings.page_limit);
+        let (took, bytes, read) = self.read(kubelet, PROBES, |data| page.feed(data)).await;
+        let (facts, result) = match read.and_then(|()| Ok(page.finish()?)) {
             Ok(page) => {
                 let result = Ok((page.samples.len(), page.skipped));
                 (page.samples.into_iter().map(Fact::Sample).collect(), result)
             }
             Err(error) => (vec![Fact::ScrapeMissed(node.clone())], Err((error.kind(), error.to_string()))),
         };
-        self.shared.note(Notice::Scraped { node: node.clone(), took: begun.elapsed(), bytes, result });
-        let told = self.shared.tell(at, facts).await;
-        (node, told)
+        let read = result.is_ok();
+        self.shared.note(Notice::Scraped { node: node.clone(), took, bytes, result });
+        self.shared.tell(self.shared.now(), facts).await?;
+        Ok(read)
     }
 
-    async fn read(&self, node: &Name, kubelet: Option<(Name, u16)>, bytes: &mut u64) -> Result<Page, ScrapeError> {
+    /// Reads how often containers were throttled. What cannot be read is unknown, and no check is missed for it.
+    async fn throttling(&self, node: &Name, kubelet: Option<&(Name, u16)>) -> Result<(), Closed> {
+        let lookup = |namespace: &str, pod: &str| self.shared.index().pod_on(node, namespace, pod);
+        let mut page = cadvisor::Parser::new(lookup, self.settings.page_limit);
+        let (took, bytes, read) = self.read(kubelet, CADVISOR, |data| page.feed(data)).await;
+        let (facts, result) = match read.and_then(|()| Ok(page.finish()?)) {
+            Ok(page) => {
+                let result = Ok((page.throttling.len(), page.skipped));
+                (page.throttling.into_iter().map(Fact::Throttling).collect(), result)
+            }
+            Err(error) => (Vec::new(), Err((error.kind(), error.to_string()))),
+        };
+        self.shared.note(Notice::Throttling { node: node.clone(), took, bytes, result });
+        self.shared.tell(self.shared.now(), facts).await
+    }
+
+    /// Asks for a page and feeds it as it comes; gives how long that took, how much came, and whether all of it did.
+    async fn read(
+        &self,
+        kubelet: Option<&(Name, u16)>,
+        path: &'static str,
+        feed: impl FnMut(&[u8]) -> Result<(), PageError>,
+    ) -> (Duration, u64, Result<(), ScrapeError>) {
+        let begun = Instant::now();
+        let mut bytes = 0;
+        let read = timeout(self.settings.timeout, self.fetch(kubelet, path, &mut bytes, feed)).await;
+        (begun.elapsed(), bytes, read.unwrap_or(Err(ScrapeError::TimedOut(self.settings.timeout))))
+    }
+
+    async fn fetch(
+        &self,
+        kubelet: Option<&(Name, u16)>,
+        path: &'static str,
+        bytes: &mut u64,
+        mut feed: impl FnMut(&[u8]) -> Result<(), PageError>,
+    ) -> Result<(), ScrapeError> {
         let (address, port) = kubelet.ok_or(ScrapeError::NoAddress)?;
         let token = self.tokens.get().await?;
         let host = if address.contains(':') { format!("[{address}]") } else { address.to_string() };
-        let request = Request::get(format!("https://{host}:{port}/metrics/probes"))
+        let request = Request::get(format!("https://{host}:{port}{path}"))
             .header(AUTHORIZATION, format!("Bearer {token}"))
             .header(ACCEPT, "text/plain;version=0.0.4")
             .body(Empty::new())
@@ -295,19 +361,17 @@ impl Scraper {
                 return Err(ScrapeError::Unauthorized);
             }
             StatusCode::FORBIDDEN => return Err(ScrapeError::Forbidden),
-            other => return Err(ScrapeError::Status(other.as_u16())),
+            other => return Err(ScrapeError::Status(other.as_u16(), path)),
         }
-        let lookup = |namespace: &str, pod: &str| self.shared.index().pod_on(node, namespace, pod);
-        let mut page = Parser::new(lookup, self.settings.page_limit);
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| ScrapeError::Broken(e.to_string()))?;
             if let Ok(data) = frame.into_data() {
                 *bytes += data.len() as u64;
-                page.feed(&data)?;
+                feed(&data)?;
             }
         }
-        Ok(page.finish()?)
+        Ok(())
     }
 }
 

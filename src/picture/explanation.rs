@@ -5,7 +5,7 @@
 
 use super::axis::{Scale, number, rate};
 use super::canvas::{Canvas, Hang, MARGIN, WIDTH, d};
-use super::starts;
+use super::{starts, strip};
 use crate::decide::{Curve, Explanation, Interval, Point};
 use crate::evidence::Edge;
 use crate::probe::{ProbeKind, Settings};
@@ -31,7 +31,8 @@ fn tolerance(e: &Explanation) -> Canvas {
     let rows = intervals.len().max(1) as f64;
     const PLOT: (f64, f64) = (108.0, 400.0);
     let panel = PLOT.1 + 44.0;
-    let height = panel + rows * 17.0 + 66.0;
+    let strip = panel + rows * 17.0 + 66.0;
+    let height = strip + if e.load.nodes.is_some() && !e.curves.is_empty() { strip::HEIGHT } else { 0.0 };
     let mut c = Canvas::new(height);
     let title = title(e);
     c.text((MARGIN, 34.0), Hang::Start, "title", &title);
@@ -77,6 +78,7 @@ fn tolerance(e: &Explanation) -> Canvas {
     let bottom = extents(&intervals, &e.intervals, &mut c, &x, panel + 18.0);
     x.marks(&mut c, bottom, 12, number);
     c.text((right, bottom + 36.0), Hang::End, "small soft", "seconds of silence");
+    strip::load(&e.load, &mut c, (left, right), strip + 10.0);
     c
 }
 
@@ -262,6 +264,9 @@ fn says(e: &Explanation) -> String {
     }
     if !e.curves.is_empty() {
         says += &format!("\naccepted: {} a pod-year", number(e.budget));
+    }
+    if let Some(nodes) = &e.load.nodes {
+        says += &format!("\nload of its nodes: up to {:.0} % of their cores", nodes.highest * 100.0);
     }
     says
 }

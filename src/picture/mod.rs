@@ -14,6 +14,7 @@ mod explanation;
 mod hours;
 mod replay;
 mod starts;
+mod strip;
 
 pub use explanation::explanation;
 pub use hours::{Bars, hours};

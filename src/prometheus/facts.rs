@@ -11,7 +11,7 @@
 
 use super::history::{History, Moment, Restarts, Track};
 use super::select::Pods;
-use crate::observation::{Fact, Observation, Sample};
+use crate::observation::{Fact, Observation, Sample, Throttling};
 use crate::probe::{ProbeKind, Settings};
 use crate::units::{Name, Span, Timestamp, Uid};
 use crate::workload::{Container, Ended, Pod, ProbeId, Workload};
@@ -63,6 +63,7 @@ pub fn recount(history: &History, subject: &Subject, mut tell: impl FnMut(Observ
         history,
         tracks: history.tracks.iter().collect(),
         containers: history.restarts.iter().collect(),
+        throttling: history.throttling.iter().collect(),
         pods: BTreeMap::new(),
         revisions: Vec::new(),
         newest: None,
@@ -88,6 +89,8 @@ enum Scene {
     Sampled(u32, u32),
     /// A container of a pod, by its place in the list of those that were told of.
     Container(u32, Timestamp),
+    /// The container at this place of the list of those that cAdvisor told of, in this pod.
+    Throttled(u32, Uid, Timestamp),
     /// After the last sample.
     Gone(Uid),
 }
@@ -119,6 +122,14 @@ fn plot(history: &History) -> Plot {
             told.keys().filter(|at| *at > first && *at <= last).map(|at| (*at, 2, Scene::Container(small(i), *at))),
         );
     }
+    // cAdvisor names no uid: a name is that of the pod that lived then.
+    let named: BTreeSet<(&Name, Uid)> = history.tracks.iter().map(|((uid, _), track)| (&track.pod, *uid)).collect();
+    for (i, ((pod, _), told)) in history.throttling.iter().enumerate() {
+        for (_, uid) in named.iter().filter(|(name, _)| *name == pod) {
+            let Some((first, last)) = lives.get(uid) else { continue };
+            plot.extend(told.range(first..=last).map(|(at, _)| (*at, 2, Scene::Throttled(small(i), *uid, *at))));
+        }
+    }
     plot.sort_unstable();
     plot
 }
@@ -126,9 +137,10 @@ fn plot(history: &History) -> Plot {
 struct Teller<'a> {
     subject: &'a Subject,
     history: &'a History,
-    /// The history's tracks and containers, by place.
+    /// The history's tracks and containers, and the containers that cAdvisor told of, by place.
     tracks: Vec<(&'a (Uid, ProbeId), &'a Track)>,
     containers: Vec<(&'a (Uid, Name), &'a BTreeMap<Timestamp, Restarts>)>,
+    throttling: Vec<(&'a (Name, Name), &'a BTreeMap<Timestamp, (u64, u64)>)>,
     pods: BTreeMap<Uid, Life>,
     /// The templates' hashes, in the order in which their first pods appeared.
     revisions: Vec<&'a str>,
@@ -189,6 +201,15 @@ impl<'a> Teller<'a> {
             Scene::Appears(uid) => self.appears(at, uid, tell),
             Scene::Sampled(track, moment) => self.sampled(track, moment, tell),
             Scene::Container(place, moment) => self.container(at, place, moment, tell),
+            Scene::Throttled(place, pod, moment) => {
+                let told = self.throttling.get(place as usize);
+                if let Some(((_, container), (periods, throttled))) =
+                    told.and_then(|(of, t)| Some((of, t.get(&moment)?)))
+                {
+                    let (container, periods, throttled) = (container.clone(), *periods, *throttled);
+                    tell(Fact::Throttling(Throttling { pod, container, periods, throttled }));
+                }
+            }
             Scene::Gone(uid) => {
                 self.pods.remove(&uid);
                 tell(Fact::PodGone(uid));

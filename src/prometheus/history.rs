@@ -20,7 +20,7 @@ use std::time::Duration;
 pub struct Budget {
     /// Most questions.
     pub queries: u32,
-    /// Most samples: a pod and probe has 15 series, so 90,000 a day at a scrape each 15 s.
+    /// Most samples: a pod and probe has 15 series, a container with a CPU limit two, so 100,000 a day at a scrape each 15 s.
     pub samples: u64,
     /// The longest answer, in bytes; a sample has about 30.
     pub answer_bytes: usize,
@@ -47,16 +47,22 @@ const AIM: u64 = 400_000;
 /// Most different warnings of the server that are kept.
 const MOST_WARNINGS: usize = 10;
 
-/// The metrics that are asked for. The last four are kube-state-metrics': where it is not, they are missing.
-const NAMES: [&str; 7] = [
+/// The metrics that are asked for. Two are cAdvisor's and the last four kube-state-metrics': where those are not scraped,
+/// they are missing.
+const NAMES: [&str; 9] = [
     "prober_probe_total",
     "prober_probe_duration_seconds_bucket",
     "prober_probe_duration_seconds_count",
+    "container_cpu_cfs_periods_total",
+    "container_cpu_cfs_throttled_periods_total",
     "kube_pod_container_status_restarts_total",
     "kube_pod_container_status_last_terminated_reason",
     "kube_pod_container_status_last_terminated_exitcode",
     "kube_pod_container_state_started",
 ];
+
+/// cAdvisor also counts whole pods, without a container's name.
+const CONTAINERS: &str = "container!=\"\"";
 
 /// Labels that name a series within one scraper's view; all others name the scraper.
 const OWN: [&str; 9] = ["__name__", "namespace", "pod", "pod_uid", "container", "probe_type", "result", "le", "reason"];
@@ -122,6 +128,8 @@ pub struct History {
     pub tracks: BTreeMap<(Uid, ProbeId), Track>,
     /// Each container of each pod, where kube-state-metrics was kept.
     pub restarts: BTreeMap<(Uid, Name), BTreeMap<Timestamp, Restarts>>,
+    /// How often each container was throttled, by the pod's name, where cAdvisor was scraped: CFS periods, throttled ones.
+    pub throttling: BTreeMap<(Name, Name), BTreeMap<Timestamp, (u64, u64)>>,
     /// What it took.
     pub spent: Spent,
     /// What could not be used.
@@ -145,7 +153,7 @@ pub async fn fetch(
     budget: &Budget,
 ) -> Result<History, Error> {
     let selector = format!(
-        "{{__name__=~{},namespace={},pod=~{}}}",
+        "{{__name__=~{},namespace={},pod=~{},{CONTAINERS}}}",
         quoted(&NAMES.join("|")),
         quoted(namespace),
         quoted(&pods.pattern())
@@ -201,10 +209,14 @@ pub async fn latest(
     until: Timestamp,
     budget: &Budget,
 ) -> Result<History, Error> {
-    let names = NAMES[..3].join("|");
+    let names = NAMES[..5].join("|");
     let window = whole(window);
-    let query =
-        format!("{{__name__=~{},namespace={}}}[{}s]", quoted(&names), quoted(namespace), window.floor_seconds());
+    let query = format!(
+        "{{__name__=~{},namespace={},{CONTAINERS}}}[{}s]",
+        quoted(&names),
+        quoted(namespace),
+        window.floor_seconds()
+    );
     let mut history = History { from: until - window, until, ..History::default() };
     let answer = server.query(&query, until, budget, &mut history.spent).await?;
     history.absorb(namespace, answer);
@@ -239,6 +251,9 @@ struct Slot {
     points: BTreeMap<i64, Point>,
 }
 
+/// CFS periods and throttled ones by moment, of each container of each pod's name.
+type Quotas = BTreeMap<(Name, Name), BTreeMap<i64, [Option<u64>; 2]>>;
+
 /// The parts of a page that are known of one moment.
 #[derive(Clone, Copy, Default)]
 struct Point {
@@ -259,11 +274,13 @@ impl History {
         let room = MOST_WARNINGS.saturating_sub(self.warnings.len());
         self.warnings.extend(answer.warnings.into_iter().take(room));
         let mut slots: BTreeMap<(Name, Name, ProbeKind), BTreeMap<String, Slot>> = BTreeMap::new();
+        let mut quotas = Quotas::new();
         for series in answer.series {
             let placed = match series.labels.get("__name__").map(String::as_str) {
                 // A server that was asked for one namespace and answers of another is not believed.
                 _ if series.labels.get("namespace").is_none_or(|n| n != namespace) => None,
                 Some(name) if name.starts_with("prober_probe_") => self.probe(name, &series, &mut slots),
+                Some(name) if name.starts_with("container_cpu_cfs_") => self.quota(name, &series, &mut quotas),
                 Some(name) if name.starts_with("kube_pod_container_") => self.container(name, &series),
                 _ => None,
             };
@@ -277,6 +294,12 @@ impl History {
             let Some(best) = sources.into_values().rev().max_by_key(|s| s.points.len()) else { continue };
             self.skipped.twice += (all - best.points.len()) as u64;
             self.keep(&pod, &ProbeId { container, kind }, best);
+        }
+        for ((pod, container), told) in quotas {
+            // One half is as good as none.
+            let whole =
+                told.into_iter().filter_map(|(at, [periods, throttled])| Some((moment(at), (periods?, throttled?))));
+            self.throttling.entry((pod, container)).or_default().extend(whole);
         }
         // Containers' states stand for days: only their changes are kept.
         for told in self.restarts.values_mut() {
@@ -337,6 +360,25 @@ impl History {
         for (at, value) in &series.samples {
             match count(*value) {
                 Some(n) => set(slot.points.entry(*at).or_default(), n),
+                None => self.skipped.malformed += 1,
+            }
+        }
+        Some(())
+    }
+
+    /// A series of cAdvisor; `None` if it is no such. Its samples carry the moments at which it looked, so that several
+    /// scrapers say the same of the same moment; a life that begins anew counts from zero, and is told apart by that.
+    fn quota(&mut self, name: &str, series: &Series, quotas: &mut Quotas) -> Option<()> {
+        let label = |name: &str| series.labels.get(name).filter(|l| !l.is_empty()).map(|l| Name::from(l.as_str()));
+        let place = match name {
+            "container_cpu_cfs_periods_total" => 0,
+            "container_cpu_cfs_throttled_periods_total" => 1,
+            _ => return None,
+        };
+        let told = quotas.entry((label("pod")?, label("container")?)).or_default();
+        for (at, value) in &series.samples {
+            match count(*value) {
+                Some(n) => told.entry(*at).or_default()[place] = Some(n),
                 None => self.skipped.malformed += 1,
             }
         }
@@ -407,38 +449,6 @@ fn moment(millis: i64) -> Timestamp {
 /// A value as a count; `None` for what is none: negative, broken, beyond the integers that a float holds exactly.
 fn count(value: f64) -> Option<u64> {
     (0.0..9_007_199_254_740_992.0).contains(&value).then(|| value.round() as u64)
-}
-
-/// What a server knows of probes where a workload's were not found.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Elsewhere {
-    /// Pods of the namespace that have probe series, at most a thousand.
-    pub pods: Vec<String>,
-    /// Namespaces that have any.
-    pub namespaces: Vec<String>,
-    /// The namespace stands in `exported_namespace`: the scrape overwrites the kubelet's own labels.
-    pub exported: bool,
-}
-
-/// Looks what probe series there are, for a hint: three cheap questions over the last day before `until`.
-///
-/// # Errors
-/// Those of the questions.
-pub async fn seen_elsewhere(
-    server: &Server,
-    namespace: &str,
-    until: Timestamp,
-    budget: &Budget,
-    spent: &mut Spent,
-) -> Result<Elsewhere, Error> {
-    let day = (until - Span::DAY, until);
-    let total = |matcher: &str| format!("prober_probe_total{{{matcher}}}");
-    let here = total(&format!("namespace={}", quoted(namespace)));
-    let pods = server.values("pod", &here, day, budget, spent).await?;
-    let namespaces = server.values("namespace", &total("namespace!=\"\""), day, budget, spent).await?;
-    let exported = total(&format!("exported_namespace={}", quoted(namespace)));
-    let exported = !server.values("exported_pod", &exported, day, budget, spent).await?.is_empty();
-    Ok(Elsewhere { pods, namespaces, exported })
 }
 
 #[cfg(test)]
@@ -538,6 +548,19 @@ mod tests {
             series("up", &[], &[(1, 1.0)]),
         ];
         assert_eq!(history(odd).skipped.strangers, 2);
+    }
+
+    #[test]
+    fn throttled_periods_are_put_together_by_the_moment_at_which_cadvisor_looked() {
+        let of = |name: &str, at: &[(i64, f64)]| series(name, &[("id", "/kubepods/pod1/8f3")], at);
+        let h = history(vec![
+            of("container_cpu_cfs_periods_total", &[(1_000, 100.0), (16_000, 250.0), (31_000, 400.0)]),
+            of("container_cpu_cfs_throttled_periods_total", &[(1_000, 10.0), (16_000, 90.0)]),
+        ]);
+        let told: Vec<_> = h.throttling.iter().map(|((pod, container), t)| (&**pod, &**container, t.len())).collect();
+        assert_eq!(told, [("web-0", "app", 2)]);
+        let last = h.throttling.values().next().unwrap().last_key_value().unwrap();
+        assert_eq!(last, (&Timestamp::from_seconds(16), &(250, 90)));
     }
 
     #[test]

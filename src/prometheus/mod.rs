@@ -13,18 +13,20 @@
 //! they are put together again exactly as the kubelet said them.
 //!
 //! What is not in a Prometheus: the numbers that probes had in the past, Events (so how a check failed is untold), and,
-//! without kube-state-metrics, restarts. Read `history` next.
+//! without kube-state-metrics, restarts; without cAdvisor's pages, how often containers were throttled. Read `history` next.
 
 mod answer;
 mod client;
+mod elsewhere;
 mod facts;
 mod history;
 mod select;
 
 pub use answer::{Answer, Series, Unreadable, parse};
 pub use client::{Access, Error, Server, Spent, Trust};
+pub use elsewhere::seen_elsewhere;
 pub use facts::{Recounted, Subject, recount};
-pub use history::{Budget, History, Moment, Restarts, Skipped, Track, fetch, latest, seen_elsewhere};
+pub use history::{Budget, History, Moment, Restarts, Skipped, Track, fetch, latest};
 pub use select::{Pods, quoted};
 
 #[cfg(doc)]

@@ -160,6 +160,7 @@ pub fn scraping(config: &Config, roots: Vec<Vec<u8>>) -> Result<Scraping, Error>
         timeout: std_duration(config.observe.scrape_timeout),
         concurrency: config.observe.scrape_concurrency,
         page_limit: usize::try_from(config.observe.page_limit).unwrap_or(usize::MAX),
+        throttling: config.observe.throttling_interval.map(std_duration),
         ..Scraping::new(trust)
     })
 }
@@ -365,6 +366,7 @@ fn turn(
     for foreseen in &turn.foretold {
         tell::foretold(announcer, foreseen);
     }
+    tell::judged(metrics, turn.judged);
     for ended in &turn.ended {
         tell::ended(metrics, announcer, ended);
     }

@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::daemon::{Error, std_duration};
 use crate::config::Config;
 use crate::evidence::Evidence;
-use crate::observation::{Fact, Observation, Sample};
+use crate::observation::{Fact, Observation, Sample, Throttling};
 use crate::policy::Mode;
 use crate::prometheus::{self, Access, Budget, History, Server, Subject, Trust, recount};
 use crate::telemetry::{Event, Lost, Metrics};
@@ -90,6 +90,7 @@ pub(super) fn start(
             metrics: metrics.clone(),
             watched: past.watched.clone(),
             last: BTreeMap::new(),
+            throttled: BTreeMap::new(),
         };
         tasks.spawn(present.run(facts.clone()));
     }
@@ -213,6 +214,7 @@ pub(super) fn evidence_of(history: &History, workload: Workload) -> (Evidence, u
         Fact::Sample(s) => {
             evidence.sample(o.at, s);
         }
+        Fact::Throttling(t) => evidence.throttling(o.at, t),
         // A history tells of nothing else.
         _ => {}
     });
@@ -233,6 +235,8 @@ struct Present {
     watched: Watched,
     /// The last moment that was told, of each probe of each pod.
     last: BTreeMap<(Uid, ProbeId), Timestamp>,
+    /// The same, of how often each container was throttled.
+    throttled: BTreeMap<(Uid, Name), Timestamp>,
 }
 
 impl Present {
@@ -279,6 +283,7 @@ impl Present {
             let watched = self.watched.clone();
             let pods = watched.lock();
             self.last.retain(|(pod, _), _| pods.pods.contains_key(pod));
+            self.throttled.retain(|(pod, _), _| pods.pods.contains_key(pod));
         }
     }
 
@@ -287,10 +292,12 @@ impl Present {
         let mut news = Vec::new();
         let watched = self.watched.clone();
         let known = watched.lock();
+        let mut names: BTreeMap<Name, Uid> = BTreeMap::new();
         for ((pod, probe), mut track) in history.tracks {
             if !known.pods.contains_key(&pod) {
                 continue;
             }
+            names.insert(track.pod.clone(), pod);
             track.moments.sort_by_key(|m| m.at);
             let last = self.last.entry((pod, probe.clone())).or_insert(Timestamp::from_nanos(i64::MIN));
             let told = *last;
@@ -298,6 +305,17 @@ impl Present {
                 *last = moment.at;
                 let sample = Sample { pod, probe: probe.clone(), counters: moment.counters };
                 news.push(Observation { at: moment.at, fact: Fact::Sample(sample) });
+            }
+        }
+        for ((name, container), told) in history.throttling {
+            let Some(pod) = names.get(&name).copied() else { continue };
+            let last = self.throttled.entry((pod, container.clone())).or_insert(Timestamp::from_nanos(i64::MIN));
+            for (at, (periods, throttled)) in told {
+                if at > *last {
+                    *last = at;
+                    let told = Throttling { pod, container: container.clone(), periods, throttled };
+                    news.push(Observation { at, fact: Fact::Throttling(told) });
+                }
             }
         }
         news.sort_by_key(|o| o.at);

@@ -62,7 +62,8 @@ pub async fn recommend(setup: &Setup, scope: Scope, within: Duration) -> Result<
         excluded: config.cluster.excluded_namespaces.iter().cloned().collect(),
         defaults: defaults(config),
         paused,
-        scraping: Some(Scraping { spread: false, ..scraping(config, roots.clone())? }),
+        // One look at a counter says nothing of how often it moves.
+        scraping: Some(Scraping { spread: false, throttling: None, ..scraping(config, roots.clone())? }),
         usage_every: Some(Duration::from_secs(60)),
         shadowing: None,
     };
@@ -154,6 +155,7 @@ impl Looking {
             Notice::UsageMissing { why, .. } => self.warn(format!("usage is unknown: {why}")),
             // One pass asks no endpoint.
             Notice::Scraped { .. }
+            | Notice::Throttling { .. }
             | Notice::UsageBack
             | Notice::Shadowed(_)
             | Notice::PodsUnreached { .. }

@@ -3,17 +3,34 @@
 use crate::act::{Announcement, Announcer, Regarding};
 use crate::change::{Change, Intent, Outcome, Step, Verdict};
 use crate::engine::{Ended, Foreseen};
-use crate::evidence::Basis;
+use crate::evidence::{Basis, Record};
 use crate::observe::{Notice, Shadowed};
 use crate::telemetry::{Event, Lost, Metrics};
 use crate::units::{Name, Uid};
 use crate::workload::Address;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Most nodes whose trouble is remembered; beyond it each scrape that fails is told.
 const MOST_TROUBLED: usize = 5_000;
+
+/// Nodes that could not be read the last time, and why.
+type Troubled = BTreeMap<Name, &'static str>;
+
+/// Remembers how a node could be read, and says whether it fails as it did the last time.
+fn remember(troubled: &mut Troubled, node: &Name, trouble: Option<&'static str>) -> bool {
+    let Some(kind) = trouble else {
+        troubled.remove(node);
+        return false;
+    };
+    let again = troubled.get(node) == Some(&kind);
+    if troubled.len() < MOST_TROUBLED || again {
+        troubled.insert(node.clone(), kind);
+    }
+    again
+}
 
 /// Tells what the observing tasks notice, for as long as they do.
 pub(super) async fn hear(
@@ -21,8 +38,9 @@ pub(super) async fn hear(
     metrics: Arc<Metrics>,
     announcer: Announcer,
 ) -> &'static str {
-    // Nodes that could not be read the last time, and why: one line for each new trouble, not one for each scrape.
-    let mut troubled: BTreeMap<Name, &'static str> = BTreeMap::new();
+    // One line for each new trouble, not one for each scrape.
+    let mut troubled: Troubled = BTreeMap::new();
+    let mut unthrottled: Troubled = BTreeMap::new();
     while let Some(notice) = noticed.recv().await {
         match notice {
             Notice::Annotation { subject, message } => {
@@ -43,23 +61,25 @@ pub(super) async fn hear(
                     note: message,
                 });
             }
-            Notice::Scraped { node, took, bytes, result } => match &result {
-                Ok((samples, skipped)) => {
-                    troubled.remove(&node);
-                    metrics.emit(&Event::Scraped { node: &node, took, bytes, again: false, result: Ok(*samples) });
-                    let lost = skipped.malformed + skipped.incomplete;
-                    if lost > 0 {
-                        metrics.emit(&Event::Dropped { what: Lost::Series, count: lost });
-                    }
+            Notice::Scraped { node, took, bytes, result } => {
+                let again = remember(&mut troubled, &node, result.as_ref().err().map(|(kind, _)| *kind));
+                let lost = result.as_ref().map_or(0, |(_, skipped)| skipped.malformed + skipped.incomplete);
+                let result =
+                    result.as_ref().map(|(samples, _)| *samples).map_err(|(kind, why)| (*kind, why as &dyn Display));
+                metrics.emit(&Event::Scraped { node: &node, took, bytes, again, result });
+                if lost > 0 {
+                    metrics.emit(&Event::Dropped { what: Lost::Series, count: lost });
                 }
-                Err((kind, why)) => {
-                    let again = troubled.get(&node) == Some(kind);
-                    if troubled.len() < MOST_TROUBLED || again {
-                        troubled.insert(node.clone(), kind);
-                    }
-                    metrics.emit(&Event::Scraped { node: &node, took, bytes, again, result: Err((kind, why)) });
+            }
+            Notice::Throttling { node, took, bytes, result } => {
+                let again = remember(&mut unthrottled, &node, result.as_ref().err().map(|(kind, _)| *kind));
+                let lost = result.as_ref().map_or(0, |(_, skipped)| skipped.malformed + skipped.incomplete);
+                let result = result.as_ref().map(|(n, _)| *n).map_err(|(kind, why)| (*kind, why as &dyn Display));
+                metrics.emit(&Event::Throttling { node: &node, took, bytes, again, result });
+                if lost > 0 {
+                    metrics.emit(&Event::Dropped { what: Lost::Series, count: lost });
                 }
-            },
+            }
             Notice::WatchBroken { resource, why, .. } => metrics.emit(&Event::WatchBroken { resource, why: &why }),
             Notice::UsageMissing { kind, why } => tracing::warn!(kind, %why, "usage is unknown"),
             Notice::UsageBack => tracing::info!("usage is known again"),
@@ -129,6 +149,16 @@ pub(super) fn foretold(announcer: &Announcer, foreseen: &Foreseen) {
     tracing::info!(namespace = &*address.namespace, name = &*address.name, "{note}");
     let regarding = regarding(address, *workload);
     announcer.announce(Announcement { regarding, warning: false, reason: "TimeoutForetold", note });
+}
+
+/// Counts how forecasts turned out.
+pub(super) fn judged(metrics: &Metrics, record: Record) {
+    let Record { hits, misses, surprises } = record;
+    for (outcome, count) in [("hit", hits), ("miss", misses), ("surprise", surprises)] {
+        if count > 0 {
+            metrics.emit(&Event::Foretold { outcome, count });
+        }
+    }
 }
 
 fn regarding(address: &Address, uid: Uid) -> Regarding {

@@ -7,7 +7,7 @@
 use crate::cluster::{Call, Failure, Patience};
 use crate::crd::{self, Condition, ConditionStatus, ProbeTuning, ProbeTuningStatus, cut, two_digits};
 use crate::decide::Judgement;
-use crate::engine::{Forecast, Phase, View};
+use crate::engine::{Differing, Forecast, Phase, View};
 use crate::evidence::Basis;
 use crate::memory::Memory;
 use crate::units::{Span, Timestamp, Uid};
@@ -167,6 +167,7 @@ fn status(view: &View, last: Option<&ProbeTuningStatus>, now: Timestamp) -> Resu
         memory,
         restarts,
         forecasts,
+        differing,
         unreadable,
         gone: _,
     } = view;
@@ -202,12 +203,23 @@ fn status(view: &View, last: Option<&ProbeTuningStatus>, now: Timestamp) -> Resu
             "somebody put other numbers in the place of ours".to_owned(),
         ),
         ("Degraded", *phase == Phase::Degraded, "PersonNeeded", message.clone()),
+        ("ShadowChecksDiffer", !differing.is_empty(), "NotTheKubeletsWay", differ(differing)),
     ] {
         if holds {
             status.conditions.push(condition(kind, why, &words, last, now));
         }
     }
     Ok(status)
+}
+
+/// Which probes' shadow checks see something else than the kubelet, in words.
+fn differ(all: &[Differing]) -> String {
+    let one = |d: &Differing| {
+        let (ours, theirs) = (d.shares.0 * 100.0, d.shares.1 * 100.0);
+        format!("{}: {ours:.1} % of ours were slow or not healthy, {theirs:.1} % of the kubelets'", d.probe)
+    };
+    let all: Vec<String> = all.iter().map(one).collect();
+    format!("{}; what they saw is dropped: the daemon's way to the pods is not the kubelet's", all.join(", "))
 }
 
 fn condition(kind: &str, reason: &str, message: &str, last: Option<&ProbeTuningStatus>, now: Timestamp) -> Condition {

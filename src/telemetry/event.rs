@@ -68,6 +68,19 @@ pub enum Event<'a> {
         /// Samples of opted-in pods; or the `kind()` of the error, which comes from a closed list, and its words.
         result: Result<usize, (&'static str, &'a dyn Display)>,
     },
+    /// A kubelet's cAdvisor page was read, or was not.
+    Throttling {
+        /// The node.
+        node: &'a str,
+        /// How long it took.
+        took: Duration,
+        /// Bytes of the page that arrived.
+        bytes: u64,
+        /// It failed in the same way the last time: counted, and told at level `debug` only.
+        again: bool,
+        /// Containers of opted-in pods that have a CPU limit; or the `kind()` of the error and its words.
+        result: Result<usize, (&'static str, &'a dyn Display)>,
+    },
     /// An endpoint was asked by a shadow check.
     Shadowed {
         /// What came of it, from a closed list: `healthy`, `unhealthy`, `silent`, `unreached`, `stale`.
@@ -97,6 +110,13 @@ pub enum Event<'a> {
         changes: usize,
         /// Workloads with news.
         news: usize,
+    },
+    /// Forecasts of timeouts turned out.
+    Foretold {
+        /// How: a closed list, `hit`, `miss`, `surprise`.
+        outcome: &'static str,
+        /// How many.
+        count: u32,
     },
     /// A workload stands elsewhere than before.
     Decided(&'a View),
@@ -191,6 +211,25 @@ impl Metrics {
                 };
                 self.scraped(kind, took, *bytes);
             }
+            Event::Throttling { node, took, bytes, again, result } => {
+                let took = took.as_secs_f64();
+                let kind = match result {
+                    Ok(containers) => {
+                        debug!(node, took, bytes, containers, "kubelet's cAdvisor page read");
+                        "ok"
+                    }
+                    Err((kind, why)) => {
+                        match again {
+                            true => debug!(node, took, bytes, kind, "kubelet's cAdvisor page still not read"),
+                            false => {
+                                warn!(node, took, bytes, kind, why = %why, "kubelet's cAdvisor page not read; how often its containers are throttled is unknown");
+                            }
+                        }
+                        kind
+                    }
+                };
+                self.throttling(kind, *bytes);
+            }
             Event::Shadowed { result } => {
                 trace!(result, "shadow check");
                 self.shadow_checks(result).inc();
@@ -223,6 +262,10 @@ impl Metrics {
             Event::Turned { took, changes, news } => {
                 debug!(took = took.as_secs_f64(), changes, news, "turn");
                 self.turned(took.as_secs_f64());
+            }
+            Event::Foretold { outcome, count } => {
+                debug!(outcome, count, "forecasts judged");
+                self.forecasts(outcome).inc_by(u64::from(*count));
             }
             Event::Decided(view) => info!(
                 workload = %view.address,
@@ -307,6 +350,7 @@ pub(super) const fn fact_kind(fact: &Fact) -> &'static str {
         Fact::Killing { .. } => "killing",
         Fact::PodUsage { .. } => "pod_usage",
         Fact::NodeUsage { .. } => "node_usage",
+        Fact::Throttling(_) => "throttling",
         Fact::Outcome { .. } => "outcome",
         Fact::Fence { .. } => "fence",
         Fact::Records { .. } => "records",

@@ -28,8 +28,11 @@ pub struct Metrics {
     scrapes: By1,
     scrape_seconds: Histogram,
     page_bytes: Counter,
+    throttling: By1,
+    throttling_bytes: Counter,
     shadow_checks: By1,
     shadow_refusals: By1,
+    forecasts: By1,
     histories: By1,
     history_samples: Counter,
     workloads: Family<[Label; 1], Gauge>,
@@ -87,6 +90,9 @@ impl Metrics {
         r.register_with_unit("scrape_duration", help, Unit::Seconds, scrape_seconds.clone());
         let page_bytes = Counter::default();
         r.register_with_unit("page", "Bytes of kubelets' pages that arrived", Unit::Bytes, page_bytes.clone());
+        let throttling_bytes = Counter::default();
+        let help = "Bytes of kubelets' cAdvisor pages that arrived";
+        r.register_with_unit("cadvisor_page", help, Unit::Bytes, throttling_bytes.clone());
         let history_samples = Counter::default();
         let help = "Samples of workloads' past that a Prometheus gave";
         r.register("history_samples", help, history_samples.clone());
@@ -112,11 +118,21 @@ impl Metrics {
             observations: family(&mut r, "observations", "Facts learnt, by kind"),
             dropped: family(&mut r, "dropped", "What was dropped because a bound was reached, by what"),
             scrapes: family(&mut r, "scrapes", "Readings of kubelets, by result: ok or why not"),
+            throttling: family(
+                &mut r,
+                "cadvisor_scrapes",
+                "Readings of kubelets' cAdvisor pages, for throttling, by result: ok or why not",
+            ),
             shadow_checks: family(&mut r, "shadow_checks", "Endpoints asked by ourselves, by what came of it"),
             shadow_refusals: family(
                 &mut r,
                 "shadow_refusals",
                 "Pods that were not asked at their turn, by the rule that forbids it",
+            ),
+            forecasts: family(
+                &mut r,
+                "forecasts",
+                "Forecasts of timeouts that turned out, and timeouts reached that none foretold, by outcome",
             ),
             histories: family(&mut r, "histories", "Workloads whose past was asked of a Prometheus, by result"),
             workloads: family(&mut r, "workloads", "Opted-in workloads, by phase"),
@@ -129,6 +145,7 @@ impl Metrics {
             turns,
             scrape_seconds,
             page_bytes,
+            throttling_bytes,
             history_samples,
             fence,
             paused,
@@ -148,6 +165,9 @@ impl Metrics {
             for outcome in ["applied", "contested", "refused", "gone", "unknown", "withheld"] {
                 metrics.changes(intent, outcome);
             }
+        }
+        for outcome in ["hit", "miss", "surprise"] {
+            metrics.forecasts(outcome);
         }
         metrics.scrapes.get_or_create(&[("result", "ok")]).inc_by(0);
         metrics.stand([]);
@@ -208,12 +228,21 @@ impl Metrics {
         self.page_bytes.inc_by(bytes);
     }
 
+    pub(super) fn throttling(&self, result: &'static str, bytes: u64) {
+        self.throttling.get_or_create(&[("result", result)]).inc();
+        self.throttling_bytes.inc_by(bytes);
+    }
+
     pub(super) fn shadow_checks(&self, result: &'static str) -> impl Deref<Target = Counter> {
         self.shadow_checks.get_or_create(&[("result", result)])
     }
 
     pub(super) fn shadow_refusals(&self, rule: &'static str) -> impl Deref<Target = Counter> {
         self.shadow_refusals.get_or_create(&[("rule", rule)])
+    }
+
+    pub(super) fn forecasts(&self, outcome: &'static str) -> impl Deref<Target = Counter> {
+        self.forecasts.get_or_create(&[("outcome", outcome)])
     }
 
     pub(super) fn recalled(&self, result: &'static str, samples: u64) {

@@ -9,3 +9,4 @@ mod missing;
 mod owners;
 mod shadow;
 mod story;
+mod throttle;

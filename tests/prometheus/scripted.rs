@@ -1,7 +1,10 @@
 //! What is asked of a server, in which bounds, and what is said of every answer that is none.
 
 use super::server::{Answer, Asked, Scripted, run, runtime};
-use probe_tuner::prometheus::{Access, Budget, Error, History, Pods, Server, Trust, fetch};
+use super::support::fixtures::{renumbered, workload};
+use probe_tuner::evidence::Evidence;
+use probe_tuner::observation::Fact;
+use probe_tuner::prometheus::{Access, Budget, Error, History, Pods, Server, Subject, Trust, fetch, recount};
 use probe_tuner::units::{Span, Timestamp};
 use probe_tuner::workload::WorkloadKind;
 use serde_json::{Value, json};
@@ -329,4 +332,45 @@ fn a_server_is_believed_by_its_authority_only_and_another_gets_no_token() {
     let (exit, _, err) = ask(&["--ca-file", file.to_str().unwrap()]);
     assert_eq!(exit, 2, "{err}");
     assert!(err.contains("--ca-file") && err.contains("no certificate found"), "{err}");
+}
+
+#[test]
+fn how_often_a_container_was_throttled_is_told_of_the_pod_that_had_the_name_then() {
+    let prometheus = Scripted::start(|asked| {
+        let (end, width) = window(asked);
+        let (status, headers, body) = pages(asked);
+        let mut body: Value = serde_json::from_str(&body).unwrap();
+        // cAdvisor looks at moments of its own.
+        let moments = || (end - width..=end).filter(|t| t % 15 == 7);
+        for (name, each) in
+            [("container_cpu_cfs_periods_total", 150), ("container_cpu_cfs_throttled_periods_total", 60)]
+        {
+            let metric = json!({"__name__": name, "namespace": "shop", "pod": "web-6d4cf56db6-abcde", "container": "app",
+                "id": "/kubepods/pod1/8f3", "image": "example/web:1", "name": "8f3", "job": "cadvisor"});
+            let values: Vec<Value> =
+                moments().map(|t| json!([t as f64 + 0.5, (t / 15 % 100_000 * each).to_string()])).collect();
+            body["data"]["result"].as_array_mut().unwrap().push(json!({"metric": metric, "values": values}));
+        }
+        (status, headers, body.to_string())
+    });
+    let history = ask(&prometheus.url, Span::HOUR * 4, &budget()).unwrap();
+    let w = renumbered(workload("shop", "web"), "10/12/2");
+    let pods = Pods { kind: WorkloadKind::Deployment, name: "web".into() };
+    let mut evidence = Evidence::new();
+    let mut told = 0;
+    recount(&history, &Subject { workload: w, pods }, |o| match &o.fact {
+        Fact::Workload(w) => evidence.workload(o.at, w),
+        Fact::Pod(p) => evidence.pod(o.at, p),
+        Fact::Throttling(t) => {
+            assert_eq!((t.pod.to_string().as_str(), &*t.container), (UID, "app"));
+            told += 1;
+            evidence.throttling(o.at, t);
+        }
+        _ => {}
+    });
+    assert!((955..=961).contains(&told), "{told} moments in four hours");
+    let day = evidence.load().throttled()[0].day(NOW).unwrap();
+    assert!((day.share() - 0.4).abs() < 1e-3 && day.seen > 4 * 3_600 - 700, "{day:?}");
+    // One of five replicas is known: that is not most of them.
+    assert_eq!(evidence.throttled_since(&"app".into(), NOW), None);
 }

@@ -1,9 +1,12 @@
 //! The document, version 1. Seconds, and events or pod-seconds a pod-year, as the names say.
 
+mod beside;
+
 use super::Explained;
 use crate::decide::{Alternative, Curve, Explanation, Gate, Interval, Point, Restart, StartAccount, TailAccount};
 use crate::evidence::Edge;
 use crate::probe::Settings;
+use beside::{Forecast, Load, Shadow};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -43,6 +46,11 @@ struct Entry<'a> {
     starts: Option<Starts>,
     alternatives: Vec<Other>,
     gates: Vec<Asked<'a>>,
+    /// Absent of startup probes, and before the first hour is over.
+    forecast: Option<Forecast>,
+    load: Load,
+    /// Absent where there were none.
+    shadow_checks: Option<Shadow>,
 }
 
 #[derive(Serialize)]
@@ -187,8 +195,7 @@ fn entry<'a>(x: &'a Explained, e: &'a Explanation) -> Entry<'a> {
         name: &e.address.name,
         container: &j.probe.container,
         probe: j.probe.kind.word(),
-        at: jiff::Timestamp::from_nanosecond(i128::from(e.at.nanos()))
-            .map_or_else(|_| String::new(), |t| t.to_string()),
+        at: time(e.at),
         mode: x.view.mode.word(),
         phase: x.view.phase.name(),
         workload_reason: x.view.reason.code(),
@@ -214,7 +221,15 @@ fn entry<'a>(x: &'a Explained, e: &'a Explanation) -> Entry<'a> {
         starts: e.starts.as_ref().map(Starts::from),
         alternatives: e.alternatives.iter().map(Other::from).collect(),
         gates: e.gates.iter().map(Asked::from).collect(),
+        forecast: e.ahead.as_ref().map(Forecast::from),
+        load: Load::from(&e.load),
+        shadow_checks: e.shadow.as_ref().map(Shadow::from),
     }
+}
+
+/// RFC 3339.
+fn time(at: crate::units::Timestamp) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(at.nanos())).map_or_else(|_| String::new(), |t| t.to_string())
 }
 
 fn seen(a: &crate::decide::Account) -> Seen<'_> {

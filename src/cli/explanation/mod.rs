@@ -4,6 +4,7 @@
 //! Names in a cluster are checked by Kubernetes, messages are not: control characters are shown as spaces wherever a
 //! terminal reads them.
 
+mod aside;
 mod json;
 mod tables;
 mod words;

@@ -1,7 +1,7 @@
 //! The tables below the words: what was seen, what is believed, what each alternative would cost, and the gates.
 
 use super::words::ago;
-use super::{Paint, line, plain};
+use super::{Paint, aside, line, plain};
 use crate::cli::demo::wrap;
 use crate::decide::{Account, Alternative, Explanation, Mark, StartAccount, about, said};
 use crate::evidence::{Cause, Company, Edge, Failing};
@@ -14,6 +14,7 @@ const FIGURE: usize = 72;
 
 pub(super) fn draw(out: &mut String, e: &Explanation, paint: Paint) {
     seen(out, e, paint);
+    beside(out, e, paint);
     match &e.starts {
         Some(starts) => starts_of(out, e, starts, paint),
         None => {
@@ -57,11 +58,7 @@ fn seen(out: &mut String, e: &Explanation, paint: Paint) {
         line(out, "  nothing yet: no kubelet has told of this probe\n");
         return;
     };
-    for text in account(a, e) {
-        for (i, l) in wrap(&plain(&text), 92).into_iter().enumerate() {
-            line(out, &format!("  {}{l}", if i > 0 { "  " } else { "" }));
-        }
-    }
+    account(a, e).iter().for_each(|text| indented(out, text));
     if !a.restarts.is_empty() {
         out.push('\n');
         let rows: Vec<Vec<String>> =
@@ -72,6 +69,20 @@ fn seen(out: &mut String, e: &Explanation, paint: Paint) {
             line(out, &paint.dim(&format!("  and {rest} earlier ones")));
         }
     }
+    out.push('\n');
+}
+
+/// A text that goes on below itself, a little further in.
+fn indented(out: &mut String, text: &str) {
+    for (i, l) in wrap(&plain(text), 92).into_iter().enumerate() {
+        line(out, &format!("  {}{l}", if i > 0 { "  " } else { "" }));
+    }
+}
+
+/// What is foretold, at what load it was seen, what shadow checks saw.
+fn beside(out: &mut String, e: &Explanation, paint: Paint) {
+    heading(out, paint, "Forecast, load, shadow checks");
+    aside::paragraphs(e).iter().for_each(|text| indented(out, text));
     out.push('\n');
 }
 

@@ -169,7 +169,11 @@ fn advice(explained: &Explained, e: &Explanation) -> Vec<(String, String)> {
         Reason::Synchronous => {
             one("what its checks were told", kubectl("get events --field-selector reason=Unhealthy".into()))
         }
-        Reason::Starved => one("what runs on its nodes", format!("kubectl {at}top nodes")),
+        Reason::Starved => {
+            let mut list = one("what it uses, against its CPU limit", kubectl("top pods --containers".into()));
+            list.push(("what runs on its nodes".to_owned(), format!("kubectl {at}top nodes")));
+            list
+        }
         Reason::ColdStart => one(
             "what a startup probe looks like",
             format!("kubectl {at}explain deployment.spec.template.spec.containers.startupProbe"),

@@ -60,6 +60,14 @@ struct Row {
     forecast: Option<Ahead>,
 }
 
+/// What a forecast follows from, in words.
+pub(super) fn basis(basis: Basis) -> String {
+    match basis {
+        Basis::Season => "as at this hour before".to_owned(),
+        Basis::Trend(growth) => format!("it grows by {:.0} % a day", growth * 100.0),
+    }
+}
+
 /// What is foretold: when one check in a hundred will run into the timeout.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Ahead {
@@ -95,10 +103,7 @@ impl Ahead {
     /// For a person; `None` while nothing is foretold.
     fn words(&self, timeout: u32) -> Option<String> {
         let (at, within) = self.reaches_timeout_at.as_ref().zip(self.within_hours)?;
-        let why = match self.growth_per_day {
-            Some(growth) => format!("it grows by {:.0} % a day", growth * 100.0),
-            None => "as at this hour before".to_owned(),
-        };
+        let why = basis(self.growth_per_day.map_or(Basis::Season, |g| Basis::Trend(g as f32)));
         let judged = self.hits + self.misses;
         let record = if judged == 0 {
             "the first forecast of this probe".to_owned()

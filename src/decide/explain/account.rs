@@ -37,7 +37,7 @@ pub struct Account {
     pub refusals: f64,
     /// Expected number of false restarts in 30 days: by timeouts, by refusals.
     pub false_restarts: (f64, f64),
-    /// The node that has been full for hours, as a sentence.
+    /// That CPU has been missing for hours, as a sentence, if it has.
     pub starved: Option<String>,
     /// The container's last restarts, oldest first, at most 20.
     pub restarts: Vec<Restart>,

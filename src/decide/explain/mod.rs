@@ -9,10 +9,12 @@
 
 mod account;
 mod alternatives;
+mod aside;
 mod gates;
 
 pub use account::{Account, Curve, Interval, Point, Restart, StartAccount, TailAccount};
 pub use alternatives::Alternative;
+pub use aside::{Ahead, LoadAccount, ShadowAccount, Spread, ThrottleAccount};
 pub use gates::{Gate, Mark};
 
 use super::case::Case;
@@ -50,6 +52,12 @@ pub struct Explanation {
     pub intervals: Vec<Interval>,
     /// Start times, of a startup probe.
     pub starts: Option<StartAccount>,
+    /// What is foretold; `None` of a startup probe, and before the first hour is over.
+    pub ahead: Option<Ahead>,
+    /// The load that was seen.
+    pub load: LoadAccount,
+    /// What shadow checks saw; `None` where there were none.
+    pub shadow: Option<ShadowAccount>,
     /// Every candidate and a few known settings, each with its figures; sorted.
     pub alternatives: Vec<Alternative>,
     /// The gates in the order in which they are asked.
@@ -107,6 +115,9 @@ fn one(case: &Case<'_>, beside: Option<Settings>, choice: Choice) -> Explanation
         curves: account::curves(case, wanted),
         intervals: account::intervals(case),
         starts: account::starts(case, wanted),
+        ahead: aside::ahead(case),
+        load: aside::load(case),
+        shadow: aside::shadow(case),
         alternatives,
         gates,
         judgement,

@@ -33,7 +33,7 @@ impl Writer {
     }
 
     pub(super) fn load(&mut self, load: &Load) {
-        let Load { nodes, pods, hour } = load;
+        let Load { nodes, pods, throttled, hour } = load;
         self.signed(*hour);
         for Covered { seconds, highest } in [nodes, pods] {
             seconds.iter().for_each(|s| self.float(*s));
@@ -42,6 +42,7 @@ impl Writer {
                 w.signed(at.nanos());
             });
         }
+        self.list(throttled, Writer::throttled);
     }
 }
 
@@ -83,6 +84,7 @@ impl Reader<'_> {
             }
             covered.highest = self.option(|r| Ok((r.finite()?, Timestamp::from_nanos(r.signed()?))))?;
         }
+        load.throttled = self.since(4, Vec::new(), Reader::throttled)?;
         Ok(load)
     }
 }

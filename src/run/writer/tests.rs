@@ -60,6 +60,7 @@ fn view(changed: bool) -> View {
         memory: Memory { owners, ..Memory::default() },
         restarts: Vec::new(),
         forecasts: Vec::new(),
+        differing: Vec::new(),
         unreadable: Vec::new(),
         gone: false,
     }

@@ -17,6 +17,7 @@ pub fn evidence(bytes: &[u8]) {
     // A little after the seeds were written.
     let now = Timestamp::from_seconds(6 * 86_400);
     let _ = (read.tally(now - Span::DAY, now), read.size(), read.dropped(), read.starved_since(now));
+    let _ = read.throttled_since(&"app".into(), now);
     let workload = workload();
     for probe in &workload.probes {
         let Some(seen) = read.seen(&probe.id) else { continue };

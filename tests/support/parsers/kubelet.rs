@@ -10,7 +10,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The pods of the seeds are ours, and some more.
-fn ours(namespace: &str, pod: &str) -> Option<Uid> {
+pub(super) fn ours(namespace: &str, pod: &str) -> Option<Uid> {
     match pod.split('-').next()? {
         "fast1b" => Uid::parse("17e2dc72-8979-44e1-8b7d-04d35ceec5a3"),
         "slow10b" => Uid::parse("1b16a0bd-d8de-4202-8b64-759b66335ba3"),
@@ -130,10 +130,10 @@ fn naive(bytes: &[u8]) -> Option<Values> {
     Some(met.into_iter().filter(|(_, m)| sound(m)).map(|(key, m)| (key, m.counters)).collect())
 }
 
-type Label = (Vec<u8>, Vec<u8>);
+pub(super) type Label = (Vec<u8>, Vec<u8>);
 
 /// `name="value"` as often as it comes, parted by commas, up to the brace; and what follows it.
-fn labels(mut rest: &[u8]) -> Option<(Vec<Label>, &[u8])> {
+pub(super) fn labels(mut rest: &[u8]) -> Option<(Vec<Label>, &[u8])> {
     let blank = |b: &&u8| **b == b' ' || **b == b'\t';
     let skip = |text: &mut &[u8]| *text = &text[text.iter().take_while(blank).count()..];
     let mut labels = Vec::new();
@@ -166,13 +166,13 @@ fn labels(mut rest: &[u8]) -> Option<(Vec<Label>, &[u8])> {
     }
 }
 
-fn count(value: &[u8]) -> Option<u64> {
+pub(super) fn count(value: &[u8]) -> Option<u64> {
     let first = std::str::from_utf8(value).ok().map(str::trim_ascii)?.split([' ', '\t']).next()?;
     let number: f64 = first.parse().ok()?;
     (0.0..9_007_199_254_740_992.0).contains(&number).then(|| number.round() as u64)
 }
 
-fn split(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+pub(super) fn split(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let place = text.iter().position(|b| *b == at)?;
     Some((&text[..place], &text[place + 1..]))
 }

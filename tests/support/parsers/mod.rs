@@ -3,6 +3,7 @@
 //! with the seeds and with what was found before.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod cadvisor;
 mod evidence;
 mod kubelet;
 mod owners;
@@ -10,8 +11,9 @@ mod text;
 mod wire;
 
 /// Every target by its name, which is also its folder of seeds in `fuzz/seeds/`.
-pub const ALL: [(&str, fn(&[u8])); 13] = [
+pub const ALL: [(&str, fn(&[u8])); 14] = [
     ("annotations", owners::annotations),
+    ("cadvisor", cadvisor::cadvisor),
     ("cgroup", text::cgroup),
     ("config", owners::config),
     ("durations", text::durations),
