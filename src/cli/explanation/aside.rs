@@ -55,6 +55,12 @@ fn percent(x: f64) -> String {
     format!("{:.0} %", x * 100.0)
 }
 
+/// `30 to 40 %`, or `35 %` where both are that.
+fn between(least: f64, most: f64) -> String {
+    let (least, most) = ((least * 100.0).round(), (most * 100.0).round());
+    if least == most { format!("{most:.0} %") } else { format!("{least:.0} to {most:.0} %") }
+}
+
 /// `0.25`, `1.5`, `12`.
 fn cores(x: f64) -> String {
     let x = if x < 10.0 { format!("{x:.2}") } else { format!("{x:.0}") };
@@ -73,7 +79,7 @@ fn load(l: &LoadAccount, container: &str) -> String {
         Some(s) => {
             let at = mostly(s);
             let usual = match s.edges.get(at + 1) {
-                Some(to) => format!("{} to {}", percent(s.edges[at]), percent(*to)),
+                Some(to) => between(s.edges[at], *to),
                 None => format!("above {}", percent(s.edges[at])),
             };
             told.push(format!(
@@ -84,11 +90,7 @@ fn load(l: &LoadAccount, container: &str) -> String {
         }
     }
     if let (Some(&least), Some(&most), n) = (l.restarts.first(), l.restarts.last(), l.restarts.len()) {
-        let at = if percent(least) == percent(most) {
-            percent(least)
-        } else {
-            format!("{} to {}", percent(least), percent(most))
-        };
+        let at = between(least, most);
         told.push(if n == 1 { format!("the one restart came at {at}") } else { format!("{n} restarts came at {at}") });
     }
     if let Some(s) = &l.pods {
@@ -202,7 +204,7 @@ mod tests {
         };
         says(
             &load(&account, "app"),
-            "load: its nodes were seen at up to 82 % of their cores (5 h ago), mostly at 30 % to 40 %; nothing is known of more; 4 restarts came at 71 % to 80 %; a pod used up to 0.25 cores; container app was throttled in 42 % of its CPU periods in a day, above 30 % on most pods for 6 h",
+            "load: its nodes were seen at up to 82 % of their cores (5 h ago), mostly at 30 to 40 %; nothing is known of more; 4 restarts came at 71 to 80 %; a pod used up to 0.25 cores; container app was throttled in 42 % of its CPU periods in a day, above 30 % on most pods for 6 h",
         );
         let nothing = LoadAccount { nodes: None, pods: None, restarts: Vec::new(), throttled: None };
         says(&load(&nothing, "app"), "load: that of its nodes is unknown: metrics.k8s.io told of none");
