@@ -79,7 +79,7 @@ impl Kinds {
         if setup.readiness.is_none() && setup.startup.is_none() {
             return Kinds::default();
         }
-        let seconds = |spans: &mut dyn Iterator<Item = Span>| spans.map(Span::as_secs_f64).sum::<f64>();
+        let seconds = |spans: &mut dyn Iterator<Item = Span>| spans.map(Span::as_secs_f64).fold(0.0, |sum, s| sum + s);
         let days = world.now().since(setup.start).as_days_f64();
         let middle = setup.start + Span::round_from_secs_f64(days * 43_200.0);
         let begun = |second: bool| {
@@ -151,7 +151,7 @@ fn write_table(families: &[Family], rows: &[Row], out: &mut String) -> std::fmt:
 fn line(row: &Row) -> String {
     let all: Vec<Kinds> = row.scores.iter().map(|s| s.kinds).collect();
     let weeks = row.scores.iter().map(|s| s.pod_years).sum::<f64>() * WEEKS;
-    let total = |f: &dyn Fn(&Kinds) -> f64| all.iter().map(f).sum::<f64>();
+    let total = |f: &dyn Fn(&Kinds) -> f64| all.iter().map(f).fold(0.0, |sum, x| sum + x);
     let last = all.first().and_then(|k| k.last);
     let has = |kind: ProbeKind| last.is_some_and(|n| n.of(kind).is_some());
     let or_dash = |kind, text: String| if has(kind) { text } else { "-".into() };
