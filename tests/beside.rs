@@ -3,10 +3,11 @@
 
 use probe_tuner::change::{Change, Verdict};
 use probe_tuner::engine::{Engine, Rules};
+use probe_tuner::evidence::Cause;
 use probe_tuner::observation::{Fact, Observation};
 use probe_tuner::probe::{ProbeKind, Settings};
 use probe_tuner::reason::Reason;
-use probe_tuner::sim::{Family, Fleet, Length, MONDAY, Nature, Setup, World};
+use probe_tuner::sim::{Family, Fleet, Length, MONDAY, Nature, Refusals, Setup, Twist, World};
 use probe_tuner::units::{Span, Uid};
 
 fn s(text: &str) -> Settings {
@@ -142,4 +143,22 @@ fn a_budget_that_is_long_enough_is_worth_a_rollout_where_kills_cost_more() {
     // And it was for the better.
     let past = played.engine.view(played.uid).unwrap().memory.past;
     assert!(past.iter().all(|p| p.verdict == Verdict::Verified), "{past:?}");
+}
+
+#[test]
+fn pods_that_cannot_start_because_what_they_depend_on_is_away_get_no_rollout_of_ours() {
+    // They start within 8 s, but for the hour in which a shared dependency refuses: then startup kills them all, again and
+    // again.
+    let start = Length::Uniform { from: 5.0, to: 8.0 };
+    let length = Length::Uniform { from: 3_000.0, to: 4_000.0 };
+    let refusals = Some(Refusals { per_day: 0.3, length });
+    let nature =
+        Nature { start, startup: Some(s("10/1/3")), refusals, twist: Twist::SharedRefusals, ..Nature::quiet() };
+    let mut setup = Setup::of("dependent", nature, 3, 14.0);
+    setup.settings = s("10/12/2");
+    let played = Played::days(setup, 14.0);
+    let restarts = played.engine.evidence(played.uid).unwrap().restarts();
+    assert!(restarts.iter().filter(|r| r.cause == Cause::StartupKill).count() >= 10, "{restarts:?}");
+    let startup = played.changes.iter().flat_map(|(_, c)| &c.steps).filter(|s| s.probe.kind == ProbeKind::Startup);
+    assert_eq!(startup.map(|s| s.to).collect::<Vec<_>>(), []);
 }

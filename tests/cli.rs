@@ -192,7 +192,7 @@ fn a_trace_is_read_from_standard_input_and_a_short_one_is_called_too_short() {
 #[test]
 fn standard_input_is_read_once_only() {
     assert_eq!(
-        piped(&["replay", "--history", "-", "-"], ""),
+        piped(&["replay", "--history", "-", "-"], "t_s,latency_ms,ok\n0,4,1\n"),
         "exit 2\n--- out\n--- err\nerror: -: standard input comes twice, wanted once: it can be read only once\n"
     );
 }

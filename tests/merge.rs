@@ -3,7 +3,7 @@
 
 mod support;
 
-use probe_tuner::evidence::{Cause, Company, Edge, Evidence};
+use probe_tuner::evidence::{Cause, Company, Edge, Evidence, NeighboursThen};
 use probe_tuner::model::believe;
 use probe_tuner::probe::ProbeKind;
 use probe_tuner::units::{Span, Timestamp, Uid};
@@ -196,4 +196,30 @@ fn a_restart_that_one_life_of_the_daemon_could_not_explain_is_the_kill_that_the_
     let mut next = told(1060);
     next.resume(at(1070), earlier, &workload("shop", "web"));
     assert!(next.restarts().iter().all(|r| (r.company, r.weight) == (Company::Shared, 1.0)), "{:?}", next.restarts());
+}
+
+#[test]
+fn of_one_restart_all_that_any_observer_saw_around_it_is_kept_in_whatever_order() {
+    let start = stage_with_a_kill();
+    let at = start.restarts()[0].at;
+    let node = start.restarts()[0].node.clone().unwrap();
+    let said = |slow| {
+        let mut e = start.clone();
+        e.neighbours_said(&node, at, Some(NeighboursThen { slow, chance: 0.1 }));
+        e
+    };
+    let (well, slow) = (said(false), said(true));
+    for parts in [[&well, &slow, &start], [&slow, &start, &well], [&start, &well, &slow]] {
+        let all = merged(&parts);
+        assert_eq!(all.restarts().len(), 1);
+        assert_eq!(all.restarts()[0].neighbours, Some(NeighboursThen { slow: true, chance: 0.1 }));
+    }
+}
+
+/// One pod of five was killed.
+fn stage_with_a_kill() -> Evidence {
+    let mut s = Stage::of(renumbered(workload("shop", "web"), "10/12/2"));
+    s.play(Span::HOUR, well);
+    s.play(Span::MINUTE * 20, |i, t| if i == 1 && t < 25 { Answer::After(60.0) } else { well(i, t) });
+    s.evidence
 }

@@ -271,3 +271,24 @@ fn replicas_that_fall_ill_in_turn_and_are_cured_by_their_restart_are_sick_and_no
     assert!(ill.evidence.restarts().iter().all(|r| r.ailed));
     assert!(weight(&ill) < 0.02, "{}", weight(&ill));
 }
+
+#[test]
+fn a_life_that_is_killed_again_before_it_could_answer_was_not_cured() {
+    // A stall of a minute: killed, back after five seconds, killed again.
+    let mut s = stage();
+    s.starts = 5;
+    s.play(Span::MINUTE * 30, |i, t| if i == 1 && t < 60 { Answer::After(60.0) } else { well(i, t) });
+    let restarts = s.evidence.restarts();
+    assert!(restarts.len() > 1, "{restarts:?}");
+    let (last, before) = restarts.split_last().unwrap();
+    assert!(before.iter().all(|r| r.relapsed) && !last.relapsed, "{restarts:?}");
+}
+
+#[test]
+fn refusals_that_come_and_go_all_the_time_are_told_while_they_do() {
+    let mut s = stage();
+    // Every other check is refused for three hours: no quarter of a minute is without one.
+    s.play(Span::HOUR * 3, |_, t| if t % 20 < 10 { Answer::Refused } else { Answer::After(0.004) });
+    let refusals = s.evidence.seen(&liveness()).unwrap().refusals();
+    assert!(refusals > 5.5, "{refusals}");
+}

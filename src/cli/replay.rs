@@ -23,7 +23,7 @@ const FILE_LIMIT: u64 = 160 << 20;
   probe-tuner replay trace.csv
   probe-tuner replay --settings 10/5/3 --policy kubernetes-default trace.csv
   probe-tuner replay -o svg trace.csv > trace.svg
-  probe-tuner record … | probe-tuner replay -
+  probe-tuner record http://localhost:8080/healthz --for 10m | probe-tuner replay -
   probe-tuner replay --for 28d --history yesterday.csv -o json monday.csv tuesday.csv
   probe-tuner replay --prometheus http://localhost:9090 --workload shop/web --since 14d")]
 pub struct Args {
@@ -145,11 +145,12 @@ pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
         return args.backtest.run(told, form, console);
     }
     let mut problems = Vec::new();
-    if args.history.iter().chain(&args.traces).filter(|path| piped(path)).count() > 1 {
-        problems.push(Problem::new("-: standard input comes twice, wanted once: it can be read only once"));
-        return Err(Failure::unreadable(problems));
-    }
+    let mut piped_before = false;
     let mut read = |path: &PathBuf| {
+        if piped(path) && std::mem::replace(&mut piped_before, true) {
+            problems.push(Problem::new("-: standard input comes twice, wanted once: it can be read only once"));
+            return None;
+        }
         let trace = read_trace(path);
         trace.map_err(|mut found| problems.append(&mut found)).ok()
     };
@@ -192,8 +193,10 @@ pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
 
 /// What to make of recordings of less than a day, if one is: what happened then, and no more.
 fn short(traces: &[(String, Trace)]) -> Option<String> {
-    let (name, trace) = traces.iter().find(|(_, trace)| trace.seconds() < Span::DAY)?;
-    let all = if traces.len() > 1 { " and others like it are" } else { " is" };
+    // The last check of a whole day began a step before its end.
+    let mut all = traces.iter().filter(|(_, trace)| trace.seconds() + trace.median_step() < Span::DAY);
+    let ((name, trace), more) = (all.next()?, all.count());
+    let all = if more > 0 { " and others like it are" } else { " is" };
     Some(format!(
         "note: {name}{all} too short to choose numbers by: {} of one pod show what each policy would have done then. Before it\n\
          tightens anything, probe-tuner asks for a day of all pods and a release (THIN_EVIDENCE).",

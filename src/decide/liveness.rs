@@ -36,7 +36,7 @@ pub(super) const STORM_STANDS: Span = Span::HOUR;
 /// Own rollouts are at least this far apart.
 pub(super) const APART: Span = Span::from_nanos(1_800 * 1_000_000_000);
 /// After several replicas were slow together no rollout of our own is made for so long, but in a storm.
-const AMID: Span = Span::HOUR;
+pub(super) const AMID: Span = Span::HOUR;
 /// An own rollout must earn its price this many times before the owner's next one.
 pub(super) const EARNS: f64 = 4.0;
 /// Days between rollouts before any was seen.

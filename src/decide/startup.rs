@@ -4,14 +4,14 @@
 //! on. Where its kills cost more pod-time than a rollout of our own until the owner's next one, the rollout is made.
 
 use super::case::Case;
-use super::liveness::{APART, EARNS, until_next_rollout};
+use super::liveness::{AMID, APART, EARNS, until_next_rollout};
 use super::{Choice, Urgency, refuse};
 use crate::evidence::{Cause, Starts};
 use crate::model::{Basis, start_budget};
 use crate::probe::{Handler, Settings};
 use crate::reason::Reason;
 use crate::units::{Span, Timestamp, Uid};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Starts needed before a budget is made smaller.
 pub(super) const STARTS_TO_TIGHTEN: usize = 30;
@@ -136,6 +136,22 @@ pub(super) fn lost(case: &Case<'_>) -> f64 {
         .sum()
 }
 
+/// Whether it is the start that is slow, as far as that can be told: several pods were cut off (or the only one was), and
+/// of the starts that got there, if any did, some took half of what they are let at least. Where a dependency is away
+/// nothing starts that used to start quickly, and where a node is ill nothing does there: no rollout of ours mends that.
+fn too_slow(case: &Case<'_>) -> bool {
+    let since = case.now - Span::DAY * 7;
+    let kills = case.restarts(since).map(|(r, _)| r).filter(|r| r.cause == Cause::StartupKill);
+    let pods: BTreeSet<Uid> = kills.map(|r| r.pod).collect();
+    let several = pods.len() > 1 || case.evidence.replicas().max(case.evidence.pods()) <= 1;
+    let half = budget_of(case.current()) / 2.0;
+    let starts = case.seen.into_iter().flat_map(|s| s.starts().recent());
+    let mut came = starts.filter(|s| !s.cut_off).map(|s| f64::from(s.seconds)).peekable();
+    let calm = case.evidence.probes().iter().filter(|s| s.id().container == case.probe.id.container);
+    let calm = calm.filter_map(|s| s.slow_together().max(s.together())).all(|at| case.now.since(at) > AMID);
+    several && calm && (came.peek().is_none() || came.any(|seconds| seconds >= half))
+}
+
 /// A budget that is long enough is worth a rollout of our own where the kills of the owner's would cost four times its
 /// price until his next one. The API server's fence refuses what tolerates more than twice as much as before: up to a
 /// fifth of the budget is given up for that.
@@ -145,7 +161,7 @@ fn own_rollout(case: &Case<'_>, choice: &mut Choice) {
     let saves = lost(case) / 7.0 * days;
     let price = case.permission().rollout_price * f64::from(evidence.replicas().max(1));
     let rested = evidence.last_change().is_none_or(|at| case.now.since(at) >= APART);
-    if !rested || saves <= EARNS * price {
+    if !rested || saves <= EARNS * price || !too_slow(case) {
         return;
     }
     let ideal = choice.wanted;

@@ -298,8 +298,17 @@ impl Engine {
         }
         if !gone.is_empty() {
             self.pods.retain(|_, p| !gone.contains(&p.workload));
-            for workloads in self.nodes.values_mut() {
-                workloads.retain(|uid, _| !gone.contains(uid));
+            for (node, workloads) in &mut self.nodes {
+                workloads.retain(|uid, _| {
+                    let stays = !gone.contains(uid);
+                    if !stays {
+                        self.neighbours.left(node, *uid);
+                    }
+                    stays
+                });
+                if workloads.is_empty() {
+                    self.neighbours.forget(node);
+                }
             }
             self.nodes.retain(|_, workloads| !workloads.is_empty());
         }

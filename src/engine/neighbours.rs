@@ -24,7 +24,7 @@ pub(super) struct Neighbours(BTreeMap<Name, Node>);
 
 #[derive(Debug)]
 struct Node {
-    /// When it was first heard of.
+    /// Since when pods on it are watched.
     first: Timestamp,
     slow: Vec<Slow>,
     /// Workloads a container of which was killed here, and when.
@@ -51,13 +51,15 @@ impl Slow {
 }
 
 impl Node {
-    /// The chance that anyone but `who` is slow here within five minutes of any moment.
+    /// The chance that anyone but `who` is slow here within five minutes of any moment. What was seen within five minutes
+    /// before now is no accident of itself, and left out.
     fn chance(&self, who: Uid, at: Timestamp) -> f32 {
         // The bins that there were, decayed alike.
         let lasted = (at.since(self.first).as_secs_f64() / BIN.as_secs_f64()).max(0.0);
         let all = HALF_LIFE / std::f64::consts::LN_2 * (1.0 - (-lasted / HALF_LIFE).exp2()) + 1.0;
         let others = self.slow.iter().filter(|s| s.who != who);
-        let none = others.fold(1.0 - 0.5 / all, |none, s| none * (1.0 - s.bins(at) / all).max(0.0));
+        let before = |s: &Slow| s.bins(at) - f64::from(u8::from(at.since(s.at) <= COMPANY));
+        let none = others.fold(1.0 - 0.5 / all, |none, s| none * (1.0 - before(s).max(0.0) / all).max(0.0));
         (1.0 - none).clamp(0.0, 1.0) as f32
     }
 
@@ -85,6 +87,18 @@ impl Neighbours {
         Some(self.0.entry(name.clone()).or_insert_with(new))
     }
 
+    /// A pod that is watched is on a node.
+    pub(super) fn watch(&mut self, name: &Name, at: Timestamp) {
+        let _ = self.node(name, at);
+    }
+
+    /// A workload has no pod on a node any more: it can be slow there no more.
+    pub(super) fn left(&mut self, name: &Name, who: Uid) {
+        if let Some(node) = self.0.get_mut(name) {
+            node.slow.retain(|s| s.who != who);
+        }
+    }
+
     /// Lets go of a node that nobody is on.
     pub(super) fn forget(&mut self, name: &Name) {
         self.0.remove(name);
@@ -109,7 +123,7 @@ impl Neighbours {
     pub(super) fn killed(&mut self, name: &Name, who: Uid, at: Timestamp) -> Option<NeighboursThen> {
         let node = self.node(name, at)?;
         node.kills.retain(|(_, then)| at.since(*then) <= COMPANY);
-        if node.kills.len() < KILLS {
+        if node.kills.len() < KILLS && !node.kills.contains(&(who, at)) {
             node.kills.push((who, at));
         }
         let slow = node.slow.iter().any(|s| s.who != who && at.since(s.at) <= COMPANY);
@@ -160,6 +174,31 @@ mod tests {
         assert!((0.09..0.12).contains(&chance), "{chance}");
         let chance = n.killed(&node, uid(1), at(1_440)).map_or(0.0, |n| n.chance);
         assert!(chance > 0.9, "{chance}");
+    }
+
+    #[test]
+    fn what_never_happened_in_a_month_and_happens_beside_a_kill_is_no_accident() {
+        let (mut n, node) = (Neighbours::default(), Name::from("node-1"));
+        n.watch(&node, at(0));
+        let month = 30 * 1_440;
+        // Slow and then the kill, or the kill and then slow: the chance is that of before.
+        n.slow(&node, uid(1), at(month));
+        let after = n.killed(&node, uid(2), at(month + 1)).map(|n| (n.slow, n.chance < 0.001));
+        assert_eq!(after, Some((true, true)));
+        let told = n.slow(&node, uid(3), at(month + 2));
+        assert!(told.iter().all(|(_, _, n)| n.slow && n.chance < 0.001), "{told:?}");
+    }
+
+    #[test]
+    fn who_has_left_a_node_is_slow_there_no_more() {
+        let (mut n, node) = (Neighbours::default(), Name::from("node-1"));
+        for bin in 0..100 {
+            n.slow(&node, uid(1), at(10 * bin));
+        }
+        n.left(&node, uid(1));
+        assert!(n.killed(&node, uid(2), at(1_000)).is_some_and(|n| !n.slow && n.chance < 0.01));
+        n.forget(&node);
+        assert!(n.0.is_empty());
     }
 
     #[test]

@@ -30,6 +30,7 @@ impl Engine {
             self.unplace(pod.uid);
             if let Some(node) = &pod.node {
                 *self.nodes.entry(node.clone()).or_default().entry(pod.workload).or_insert(0) += 1;
+                self.neighbours.watch(node, at);
             }
         }
         self.pods.insert(pod.uid, Place { workload: pod.workload, node: pod.node.clone(), restarts });
@@ -52,6 +53,7 @@ impl Engine {
             *n = n.saturating_sub(1);
             if *n == 0 {
                 workloads.remove(workload);
+                self.neighbours.left(node, *workload);
             }
         }
         if workloads.is_empty() {
@@ -77,24 +79,27 @@ impl Engine {
     /// After news of a pod: whether it was slow is told to the workloads beside it on its node, and a kill of it is held
     /// against what they said.
     pub(super) fn compare_notes(&mut self, at: Timestamp, pod: Uid) {
-        let Some(Place { workload, node: Some(node), .. }) = self.pods.get(&pod) else { return };
+        let Some(Place { workload, node, .. }) = self.pods.get(&pod) else { return };
         let Some(e) = self.workloads.get_mut(workload) else { return };
         let (slow, killed) = e.evidence.take_notes();
-        if !slow && killed.is_none() {
-            return;
-        }
-        let several = self.nodes.get(node).is_some_and(|w| w.len() > 1);
-        if let Some(killed) = killed.filter(|_| several) {
-            let said = self.neighbours.killed(node, *workload, killed);
-            e.evidence.neighbours_said(node, killed, said);
+        let Some(node) = node.as_ref().filter(|_| slow || killed.is_some()) else { return };
+        if let Some(killed) = killed {
+            // Of neighbours whose counters nobody read then nothing is known.
+            let read = |uid: &&Uid| {
+                *uid != workload && self.workloads.get(*uid).is_some_and(|e| e.evidence.read_on(node, killed))
+            };
+            let heard = self.nodes.get(node).is_some_and(|w| w.keys().any(|uid| read(&uid)));
+            let said = self.neighbours.killed(node, *workload, killed).filter(|n| n.slow || heard);
+            if let Some(e) = self.workloads.get_mut(workload) {
+                e.evidence.neighbours_said(node, killed, said);
+            }
         }
         if !slow {
             return;
         }
-        for (uid, killed, chance) in self.neighbours.slow(node, *workload, at) {
+        for (uid, killed, said) in self.neighbours.slow(node, *workload, at) {
             if let Some(e) = self.workloads.get_mut(&uid) {
-                e.evidence.neighbours_said(node, killed, Some(chance));
-                e.urgent = true;
+                e.urgent |= e.evidence.neighbours_said(node, killed, Some(said));
             }
         }
     }

@@ -272,13 +272,21 @@ impl Evidence {
             self.retire(at, &gone);
         }
         self.restarts.push(record);
+        if cause == Cause::LivenessKill {
+            self.relapse_of(uid, container, at);
+        }
         if cause == Cause::LivenessKill
             && let Some(p) = self.pods[index].find(container, kind)
         {
+            let in_vain = p.beginning.is_some_and(|b| b.cured);
             let cured = p.ends_spell(at);
             p.beginning = Some(Beginning { since: at, after_kill: true, answers: (0, 0), cured });
+            let probe = p.probe;
             if let Some(r) = self.restarts.last_mut() {
                 r.ailed = cured;
+            }
+            if in_vain {
+                self.probes[probe].spells.1 += 1.0;
             }
         }
         if cause == Cause::LivenessKill {
@@ -286,6 +294,18 @@ impl Evidence {
             self.notes.killed = Some(at);
         }
         self.weigh();
+    }
+
+    /// A container that its probe kills again by timeouts within minutes was not cured the last time: its lives were too
+    /// short to say so themselves.
+    fn relapse_of(&mut self, pod: Uid, container: &Name, at: Timestamp) {
+        let mut kills = self.restarts.iter_mut().rev().filter(|r| {
+            r.pod == pod && r.container == *container && r.cause == Cause::LivenessKill && r.failing.slow()
+        });
+        let (Some(this), Some(last)) = (kills.next(), kills.next()) else { return };
+        if this.at == at && at.since(last.at) <= RELAPSE {
+            last.relapsed = true;
+        }
     }
 
     /// Takes in a record that leaves the list.
@@ -349,6 +369,9 @@ impl Evidence {
     ///
     /// Only of a window that begins in that life.
     pub(super) fn begin(&mut self, at: Timestamp, index: usize, probe: usize, mut b: Beginning, said: &Said) {
+        if said.checks.all == 0 {
+            return;
+        }
         let slow = self.probes[probe].unusual(&said.latencies);
         let answers = said.latencies.iter().fold(0u32, |sum, n| sum.saturating_add(*n));
         b.answers.0 = b.answers.0.saturating_add(answers);
@@ -389,14 +412,26 @@ impl Evidence {
     }
 
     /// What other workloads on a node did around the kill at a moment. That one of them was slow is not taken back.
-    pub fn neighbours_said(&mut self, node: &Name, killed: Timestamp, said: Option<NeighboursThen>) {
+    ///
+    /// Says whether that was news.
+    pub fn neighbours_said(&mut self, node: &Name, killed: Timestamp, said: Option<NeighboursThen>) -> bool {
+        let mut news = false;
         let here =
             |r: &&mut RestartRecord| r.at == killed && r.cause == Cause::LivenessKill && r.node.as_ref() == Some(node);
         for r in self.restarts.iter_mut().rev().filter(here) {
             if r.neighbours.is_none_or(|n| !n.slow) {
+                news |= r.neighbours != said;
                 r.neighbours = said;
             }
         }
+        news
+    }
+
+    /// Whether a pod on a node was read within five minutes before.
+    pub fn read_on(&self, node: &Name, at: Timestamp) -> bool {
+        let here = self.pods.iter().filter(|p| !p.terminating && p.node.as_ref() == Some(node));
+        let mut read = here.flat_map(|p| &p.probes).filter_map(|p| p.sampled_at());
+        read.any(|then| at.since(then) <= COMPANY)
     }
 
     pub(super) fn weigh(&mut self) {

@@ -109,8 +109,10 @@ impl Evidence {
 
     fn merge_restarts(&mut self, other: &mut Evidence) {
         for r in other.restarts.drain(..) {
-            if !self.restarts.iter().any(|k| (k.at, k.pod, &k.container) == (r.at, r.pod, &r.container)) {
-                self.restarts.push(r);
+            let same = |k: &&mut RestartRecord| (k.at, k.pod, &k.container) == (r.at, r.pod, &r.container);
+            match self.restarts.iter_mut().find(same) {
+                Some(known) => known.join(r),
+                None => self.restarts.push(r),
             }
         }
         self.restarts.sort_by(|a, b| (a.at, a.pod, &a.container).cmp(&(b.at, b.pod, &b.container)));
@@ -121,14 +123,16 @@ impl Evidence {
     pub(super) fn resume_restarts(&mut self, at: Timestamp, live: Vec<RestartRecord>, known_until: Option<Timestamp>) {
         let earlier = self.restarts.len();
         let (mut paired, mut weaker) = (BTreeSet::new(), BTreeSet::new());
-        for r in live {
+        for mut r in live {
             let same = |i: &usize| !paired.contains(i) && one_death(&self.restarts[*i], &r);
             if let Some(i) = (0..earlier).rev().find(same) {
                 paired.insert(i);
-                let known = &self.restarts[i];
+                let known = &mut self.restarts[i];
                 if r.confidence <= known.confidence {
+                    known.around(&r);
                     continue;
                 }
+                r.around(known);
                 weaker.insert(i);
                 if r.cause.by_probe() && !known.cause.by_probe() {
                     self.calendar.explained(known.at);

@@ -130,6 +130,35 @@ pub struct RestartRecord {
     pub weight: f64,
 }
 
+impl RestartRecord {
+    /// What is the surer word about one death; the same for whoever compares.
+    fn word(&self) -> impl Ord + use<> {
+        let numbers = self.settings.map(|s| (s.period(), s.timeout(), s.threshold()));
+        let load = [self.load.node, self.load.pod].map(|l| l.map(f32::to_bits));
+        (self.confidence.to_bits(), self.cause, self.failing, numbers, self.lived, load)
+    }
+
+    /// Takes in what another record of the same death says of what happened around it.
+    pub(super) fn around(&mut self, other: &RestartRecord) {
+        self.relapsed |= other.relapsed;
+        self.ailed |= other.ailed;
+        self.company = self.company.max(other.company);
+        // That some were slow outweighs that others were well, and of two chances the smaller was counted longer.
+        let says = |n: Option<NeighboursThen>| n.map(|n| (n.slow, std::cmp::Reverse(n.chance.to_bits())));
+        if says(other.neighbours) > says(self.neighbours) {
+            self.neighbours = other.neighbours;
+        }
+    }
+
+    /// Joins two records of the same death: the surer word, and all that happened around it. In whichever order.
+    pub(super) fn join(&mut self, mut other: RestartRecord) {
+        if other.word() > self.word() {
+            std::mem::swap(self, &mut other);
+        }
+        self.around(&other);
+    }
+}
+
 /// Most restarts that are kept.
 pub const RESTARTS: usize = 20;
 /// Company is looked for this long before and after.

@@ -267,10 +267,13 @@ impl PodProbe {
         if said.failed_fast {
             self.refused_at = Some(at);
         }
+        if failed < checks {
+            // Something was answered again.
+            said.refused = std::mem::take(&mut self.refused);
+        }
         if failed == 0 {
             self.told_in_run = (0, 0);
             self.untold = false;
-            said.refused = std::mem::take(&mut self.refused);
         } else {
             self.untold |= !told;
             self.refused |= told && fast > 0;
@@ -356,6 +359,7 @@ impl PodProbe {
         self.class = Some((at, failing));
         // The scrape was quicker than the event: what was counted as both is now known.
         if std::mem::take(&mut self.untold) {
+            self.refused |= failing == Failing::Fast;
             match failing {
                 Failing::Slow => self.open[Edge::Fast.index()] = Run::NONE,
                 _ => self.open[..4].iter_mut().filter(|r| r.only_failures()).for_each(|r| *r = Run::NONE),
@@ -382,6 +386,7 @@ impl PodProbe {
         self.forget_runs();
         self.given_up = Some((at, known));
         self.runs_in_life = 0;
+        self.ailed_at = None;
     }
 
     pub(super) fn forget_runs(&mut self) {
