@@ -220,8 +220,9 @@ impl Scraper {
         let mut due: BTreeMap<Name, Instant> = BTreeMap::new();
         let mut running = FuturesUnordered::new();
         let mut busy: BTreeMap<Name, bool> = BTreeMap::new();
-        // When each node's other page was asked for.
+        // When each node's other page is due, and how many turns are at one: a few slots at most, the others are for checks.
         let mut throttling: BTreeMap<Name, Instant> = BTreeMap::new();
+        let (mut at_other, most_other) = (0, (self.settings.concurrency / 4).max(1));
         loop {
             let now = Instant::now();
             let targets = self.shared.index().targets();
@@ -229,17 +230,19 @@ impl Scraper {
             busy.retain(|node, running| *running || targets.contains_key(node));
             throttling.retain(|node, _| targets.contains_key(node));
             for (node, kubelet) in &targets {
-                let at = *due.entry(node.clone()).or_insert_with(|| begin + self.offset(node));
+                let at = *due.entry(node.clone()).or_insert_with(|| begin + self.offset(node, self.settings.interval));
                 let idle = !busy.get(node).copied().unwrap_or(false);
                 if at <= now && idle && running.len() < self.settings.concurrency {
                     due.insert(node.clone(), self.next(at, now));
                     busy.insert(node.clone(), true);
                     let also = self.settings.throttling.is_some_and(|every| {
-                        throttling.get(node).is_none_or(|asked| now.saturating_duration_since(*asked) >= every)
+                        let due = throttling.entry(node.clone()).or_insert_with(|| now + self.offset(node, every));
+                        let also = *due <= now && at_other < most_other;
+                        if also {
+                            (*due, at_other) = (now + every, at_other + 1);
+                        }
+                        also
                     });
-                    if also {
-                        throttling.insert(node.clone(), now);
-                    }
                     running.push(self.one(node.clone(), kubelet.clone(), also));
                 }
             }
@@ -250,8 +253,9 @@ impl Scraper {
             let next =
                 due.values().min().copied().unwrap_or(now + LOOK).clamp(now + Duration::from_millis(10), now + LOOK);
             tokio::select! {
-                Some((node, told)) = running.next() => {
+                Some((node, also, told)) = running.next() => {
                     busy.insert(node, false);
+                    at_other -= usize::from(also);
                     if matches!(told, Err(Closed)) {
                         return;
                     }
@@ -261,8 +265,8 @@ impl Scraper {
         }
     }
 
-    /// When this node's turn comes within an interval. A node that appears later waits for its turn, too.
-    fn offset(&self, node: &str) -> Duration {
+    /// When this node's turn comes within a time. A node that appears later waits for its turn, too.
+    fn offset(&self, node: &str, within: Duration) -> Duration {
         if !self.settings.spread {
             return Duration::ZERO;
         }
@@ -270,7 +274,7 @@ impl Scraper {
             node.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
         // The upper half of FNV is the better mixed one.
         let share = u32::try_from(hash >> 32).unwrap_or(0);
-        self.settings.interval.mul_f64(f64::from(share) / f64::from(u32::MAX))
+        within.mul_f64(f64::from(share) / f64::from(u32::MAX))
     }
 
     /// The next turn on the node's own grid; what lies behind is skipped.
@@ -282,13 +286,18 @@ impl Scraper {
     }
 
     /// Reads a node's page of checks, and with `throttling` its other page after it.
-    async fn one(&self, node: Name, kubelet: Option<(Name, u16)>, throttling: bool) -> (Name, Result<(), Closed>) {
+    async fn one(
+        &self,
+        node: Name,
+        kubelet: Option<(Name, u16)>,
+        throttling: bool,
+    ) -> (Name, bool, Result<(), Closed>) {
         let told = self.checks(&node, kubelet.as_ref()).await;
         let told = match told {
             Ok(true) if throttling => self.throttling(&node, kubelet.as_ref()).await,
             other => other.map(|_| ()),
         };
-        (node, told)
+        (node, throttling, told)
     }
 
     /// Reads the page of checks; says whether it could be read.
