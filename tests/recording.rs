@@ -410,7 +410,7 @@ fn a_command_is_recorded_to_standard_output_until_it_is_interrupted() {
     let trace = read(&done.stdout).unwrap();
     assert!(trace.rows().iter().all(|r| matches!(r.answer, Answer::Unhealthy(_))));
     assert!(err.contains("\nthe last that was not healthy: exit code 7\n"), "{err}");
-    assert!(err.ends_with("next: save it to a file, then probe-tuner replay FILE\n"), "{err}");
+    assert!(err.ends_with("next: probe-tuner replay FILE\n"), "{err}");
 }
 
 #[tokio::test]

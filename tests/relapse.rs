@@ -4,7 +4,7 @@
 mod support;
 
 use probe_tuner::decide::Urgency;
-use probe_tuner::evidence::{Edge, Evidence};
+use probe_tuner::evidence::{Cause, Edge, Evidence};
 use probe_tuner::model::believe;
 use probe_tuner::observation::Sample;
 use probe_tuner::probe::ProbeKind;
@@ -291,4 +291,17 @@ fn refusals_that_come_and_go_all_the_time_are_told_while_they_do() {
     s.play(Span::HOUR * 3, |_, t| if t % 20 < 10 { Answer::Refused } else { Answer::After(0.004) });
     let refusals = s.evidence.seen(&liveness()).unwrap().refusals();
     assert!(refusals > 5.5, "{refusals}");
+}
+
+#[test]
+fn a_kill_that_is_told_after_its_restart_is_watched_like_one_that_was_told_before() {
+    // The status is quicker than the event, and nothing else tells why the container ended.
+    let mut s = stage();
+    s.exit(1, 143, "Error");
+    s.play(Span::SECOND * 20, well);
+    let uid = s.replicas[1].uid;
+    s.evidence.killing(s.now, uid, &"app".into(), ProbeKind::Liveness);
+    s.play(Span::MINUTE * 12, |i, t| if i == 1 { Answer::After(0.2) } else { well(i, t) });
+    let restarts = s.evidence.restarts();
+    assert_eq!(restarts.iter().map(|r| (r.cause, r.relapsed)).collect::<Vec<_>>(), [(Cause::LivenessKill, true)]);
 }

@@ -173,7 +173,7 @@ impl Progress<'_> {
         if let Some(pid) = root {
             writeln!(
                 err,
-                "process {pid} is in the root cgroup: pod_cores is of all in it, outside a container of the whole machine"
+                "process {pid} is in the root cgroup: pod_cores is the load of everything in it: outside a container, of the whole machine"
             )?;
         }
         if tally.rows > 0 && tally.healthy == 0 {
@@ -182,7 +182,7 @@ impl Progress<'_> {
         match file {
             _ if tally.rows == 0 => writeln!(err, "no check has ended: there is nothing to replay"),
             Some(path) => writeln!(err, "next: probe-tuner replay {}", path.display()),
-            None => writeln!(err, "next: save it to a file, then probe-tuner replay FILE"),
+            None => writeln!(err, "next: probe-tuner replay FILE"),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::io::{IsTerminal, Write};
 /// What the policy is measured against: families of simulated workloads, fixed seeds, every player on the same stalls.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
-probe-tuner sim --seeds 1000-1003                      a first look at every family\n  \
+probe-tuner sim --seeds 1000-1003                      a first look at the tuned ones; --families all plays all\n  \
 probe-tuner sim --families gc,noisy --days 182         half a year of two of them\n  \
 probe-tuner sim --policy 10/10/2,probe-tuner@10/12/2   who plays\n  \
 probe-tuner sim --losses --policy even,probe-tuner     a cluster that loses scrapes and events\n  \

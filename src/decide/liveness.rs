@@ -431,7 +431,7 @@ fn stay(case: &Case<'_>, rest: Option<Settings>) -> Choice {
         let why = starved.unwrap_or_else(|| "nothing that may be taken is better".into());
         return hold(
             reason,
-            format!("{expected} false restarts a pod-year expected, {} are accepted; {why}", rate(case.budget())),
+            format!("{expected} false restarts a pod-year expected, the budget is {}; {why}", rate(case.budget())),
         );
     }
     hold(

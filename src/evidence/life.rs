@@ -185,6 +185,10 @@ impl Evidence {
         (known.cause, known.confidence) = (cause, confidence);
         if let Some(p) = self.pods[index].find(&known.container, kind) {
             let probe = p.probe;
+            // What follows says whether it cured anything, as after a kill that was known at once.
+            if cause == Cause::LivenessKill && p.beginning.is_none_or(|b| !b.after_kill) {
+                p.beginning = Some(Beginning { since: known.at, after_kill: true, answers: (0, 0), cured: false });
+            }
             known.settings = Some(p.settings);
             if known.failing == Failing::Untold {
                 known.failing = p.run_failing(at);

@@ -39,7 +39,7 @@ fn tolerance(e: &Explanation) -> Canvas {
     let verdict = verdict(e.judgement.probe.kind);
     let grey = if e.intervals.iter().any(|i| !i.restart) { "; grey: counted" } else { "" };
     let heading = format!(
-        "{verdict} a pod-year, by how long a silence is tolerated. Line: expected; shade: up to the 95 % bound{grey}"
+        "{verdict} by timeouts a pod-year, by how long a silence is tolerated. Line: expected; shade: up to the 95 % bound{grey}"
     );
     c.text((MARGIN, 58.0), Hang::Start, "soft", &heading);
     let (left, right) = (MARGIN + 52.0, WIDTH - MARGIN);
@@ -67,7 +67,7 @@ fn tolerance(e: &Explanation) -> Canvas {
     c.line("thin frame", (left, PLOT.1), (right, PLOT.1));
     points(e, &mut c, &x, &y);
     let heading = match e.intervals.is_empty() {
-        true => format!("No check {} was seen{}", above(first.edge), seen_for(e)),
+        true => format!("No run of checks {} that counts was seen{}", above(first.edge), seen_for(e)),
         false => format!(
             "What was seen{}: runs of checks {}, each as the interval in which its length lies",
             seen_for(e),
@@ -164,7 +164,7 @@ fn counted(e: &Explanation, c: &mut Canvas, x: &Scale, y: &Scale) {
 fn budget(e: &Explanation, c: &mut Canvas, (left, right): (f64, f64), y: &Scale) {
     let place = y.place(e.budget);
     c.line("line dash limit-line", (left, place), (right, place));
-    let said = format!("accepted: {} a pod-year", number(e.budget));
+    let said = format!("budget: {} a pod-year", number(e.budget));
     c.text((right - 4.0, place - 7.0), Hang::End, "small limit halo", &said);
 }
 
@@ -211,7 +211,12 @@ fn points(e: &Explanation, c: &mut Canvas, x: &Scale, y: &Scale) {
 }
 
 fn figures(s: Settings, own: Point) -> String {
-    format!("tolerates {} s: {} a pod-year, at most {}", s.stall_tolerance(), rate(own.mean), rate(own.upper))
+    format!(
+        "tolerates {} s: {} by timeouts a pod-year, at most {}",
+        s.stall_tolerance(),
+        rate(own.mean),
+        rate(own.upper)
+    )
 }
 
 /// The intervals that are shown: all, or the most frequent.

@@ -149,6 +149,9 @@ fn restart(r: &crate::decide::Restart, kind: ProbeKind) -> Vec<String> {
     };
     let by = match (r.cause, r.settings) {
         (Cause::LivenessKill, Some(s)) => format!("liveness {s}"),
+        (Cause::StartupKill, Some(s)) => format!("startup {s}"),
+        (Cause::StartupKill, None) => "startup".into(),
+        (Cause::Unknown, _) => "not known".into(),
         (cause, _) => cause.word().to_owned(),
     };
     let weighed = r.cause == Cause::LivenessKill && kind == ProbeKind::Liveness;

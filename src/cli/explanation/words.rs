@@ -75,7 +75,7 @@ fn cost(e: &Explanation) -> Option<String> {
     };
     Some(if j.wanted == j.current {
         format!(
-            "A healthy pod is expected to be {verdict} {}; {} are accepted. One that hangs is found within {} s, one that refuses within {} s.",
+            "A healthy pod is expected to be {verdict} {}; the budget is {}. One that hangs is found within {} s, one that refuses within {} s.",
             rate(a),
             accepted(e),
             now.0,
@@ -85,7 +85,7 @@ fn cost(e: &Explanation) -> Option<String> {
         let change =
             |a: u64, b: u64| if a == b { format!("{b} s as today") } else { format!("{b} s instead of {a} s") };
         format!(
-            "A healthy pod is then expected to be {verdict} {}, instead of {}; {} are accepted. One that hangs is found within {}, one that refuses within {}.",
+            "A healthy pod is then expected to be {verdict} {}, instead of {}; the budget is {}. One that hangs is found within {}, one that refuses within {}.",
             rate(b),
             rate(a),
             accepted(e),
