@@ -179,14 +179,14 @@ fn a_trace_is_read_from_standard_input_and_a_short_one_is_called_too_short() {
     let rows: String = (0..=180).map(|i| format!("{},4,1\n", i * 10)).collect();
     let said = piped(&["replay", "--settings", "10/5/3", "-"], &format!("t_s,latency_ms,ok\n{rows}"));
     let (out, err) = said.split_once("--- err\n").unwrap();
-    assert!(out.starts_with("exit 0\n--- out\n-: 1800.0 s, 10 phases\n"), "{said}");
+    assert!(out.starts_with("exit 0\n--- out\nstandard input: 1800.0 s, 10 phases\n"), "{said}");
     assert_eq!(
         err,
-        "\nnote: - is too short to choose numbers by: 30 min of one pod show what each policy would have done then. Before it\n\
+        "\nnote: standard input is too short to choose numbers by: 30 min of one pod show what each policy would have done then. Before it\n\
          tightens anything, probe-tuner asks for a day of all pods and a release (THIN_EVIDENCE).\n"
     );
     let wrong = piped(&["replay", "-"], "t_s,latency_ms\n0,4\n");
-    assert!(wrong.starts_with("exit 2\n--- out\n--- err\nerror: -:1: ok: "), "{wrong}");
+    assert!(wrong.starts_with("exit 2\n--- out\n--- err\nerror: standard input:1: ok: "), "{wrong}");
 }
 
 #[test]

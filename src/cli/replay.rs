@@ -171,7 +171,7 @@ pub fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Failure> {
         start: args.plays.start,
     };
     let traces: Vec<(String, Trace)> =
-        traces.into_iter().filter_map(|(path, trace)| Some((path.display().to_string(), trace?))).collect();
+        traces.into_iter().filter_map(|(path, trace)| Some((shown(path), trace?))).collect();
     let play = |(name, trace): &(String, Trace)| {
         let mut engine = OnTrace::new(&options);
         let mut hook = |scrape: &Scrape<'_>| engine.scrape(scrape);
@@ -209,6 +209,11 @@ fn piped(path: &Path) -> bool {
     path == Path::new("-")
 }
 
+/// How a trace is called.
+fn shown(path: &Path) -> String {
+    if piped(path) { "standard input".to_owned() } else { path.display().to_string() }
+}
+
 /// Every trace with its results, below each other.
 fn picture(traces: &[(String, Trace)], results: &[(String, Vec<Played>)], options: &Options) -> String {
     let verdicts: Vec<Vec<Vec<Span>>> = traces
@@ -234,7 +239,7 @@ fn picture(traces: &[(String, Trace)], results: &[(String, Vec<Played>)], option
 
 /// Reads one trace, or says all that is wrong with it.
 fn read_trace(path: &Path) -> Result<Trace, Vec<Problem>> {
-    let name = path.display();
+    let name = shown(path);
     let unreadable = |error: std::io::Error| vec![Problem::new(format!("{name}: cannot be read")).because(&error)];
     let mut bytes = Vec::new();
     let source: Box<dyn Read> =
