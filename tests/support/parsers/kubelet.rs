@@ -167,8 +167,9 @@ pub(super) fn labels(mut rest: &[u8]) -> Option<(Vec<Label>, &[u8])> {
 }
 
 pub(super) fn count(value: &[u8]) -> Option<u64> {
-    let first = std::str::from_utf8(value).ok().map(str::trim_ascii)?.split([' ', '\t']).next()?;
-    let number: f64 = first.parse().ok()?;
+    // What follows the value is its moment, which nobody reads.
+    let first = value.trim_ascii().split(|b| matches!(b, b' ' | b'\t')).next()?;
+    let number: f64 = std::str::from_utf8(first).ok()?.parse().ok()?;
     (0.0..9_007_199_254_740_992.0).contains(&number).then(|| number.round() as u64)
 }
 
