@@ -250,7 +250,7 @@ fn cells(line: &[u8]) -> impl Iterator<Item = Vec<u8>> {
             quoted = after;
         }
         // No closing quote: the rest of the line.
-        cell.extend_from_slice(quoted);
+        cell.extend_from_slice(quoted.trim_ascii_end());
         rest = None;
         Some(cell)
     })
