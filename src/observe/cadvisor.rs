@@ -10,7 +10,7 @@
 //! path of the cgroup, `id`, in one of two spellings. For a moment after a restart both lives of a container may be on
 //! the page; the one that was looked at last is the one that runs.
 
-use super::exposition::{Lines, SERIES_LIMIT, count, labels};
+use super::exposition::{self, Reading, SERIES_LIMIT, count, labels};
 pub use super::exposition::{PAGE_LIMIT, PageError};
 use crate::observation::Throttling;
 use crate::units::{Name, Uid};
@@ -40,18 +40,12 @@ pub struct Page {
     pub skipped: Skipped,
 }
 
-/// A page in the reading. `lookup` tells the uid of the pod of this namespace and name on the node whose page it is.
-///
-/// Holds at most one unfinished line and the series of our pods, whatever the page's length.
-#[derive(Debug)]
-pub struct Parser<L> {
-    lookup: L,
-    lines: Lines,
-    state: State,
-}
+/// A page in the reading.
+pub type Parser<L> = exposition::Parser<L, State>;
 
+/// What was kept of a page so far.
 #[derive(Debug, Default)]
-struct State {
+pub struct State {
     series: Vec<Series>,
     index: HashMap<Uid, Vec<u32>>,
     skipped: Skipped,
@@ -70,43 +64,17 @@ struct Series {
     throttled: Option<u64>,
 }
 
-impl<L: FnMut(&str, &str) -> Option<Uid>> Parser<L> {
-    /// Begins a page of at most `limit` bytes.
-    pub fn new(lookup: L, limit: usize) -> Self {
-        Parser { lookup, lines: Lines::new(limit), state: State::default() }
-    }
-
-    /// Reads the next bytes of the page, in pieces of any length.
-    ///
-    /// # Errors
-    /// The page is refused: nothing more needs to be fed.
-    pub fn feed(&mut self, chunk: &[u8]) -> Result<(), PageError> {
-        let Parser { lookup, lines, state } = self;
-        lines.feed(chunk, |line| state.line(lookup, line))?;
-        if state.full { Err(PageError::TooManySeries) } else { Ok(()) }
-    }
-
-    /// Ends the page.
-    ///
-    /// # Errors
-    /// [`PageError::Cut`] if its last line has no end.
-    pub fn finish(self) -> Result<Page, PageError> {
-        self.lines.finish()?;
-        Ok(self.state.finish())
-    }
-}
-
 /// Reads a whole page that is in memory already.
 ///
 /// # Errors
 /// As [`Parser::feed`] and [`Parser::finish`].
 pub fn read(page: &[u8], lookup: impl FnMut(&str, &str) -> Option<Uid>) -> Result<Page, PageError> {
-    let mut parser = Parser::new(lookup, PAGE_LIMIT);
-    parser.feed(page)?;
-    parser.finish()
+    exposition::read::<State>(page, lookup)
 }
 
-impl State {
+impl Reading for State {
+    type Page = Page;
+
     fn line(&mut self, lookup: &mut impl FnMut(&str, &str) -> Option<Uid>, line: &[u8]) {
         let Some(rest) = line.strip_prefix(b"container_cpu_cfs_") else { return };
         let Some(brace) = memchr(b'{', rest) else { return };
@@ -120,6 +88,30 @@ impl State {
         }
     }
 
+    fn full(&self) -> bool {
+        self.full
+    }
+
+    fn finish(mut self) -> Page {
+        // The life that was looked at last comes last.
+        self.series.sort_by(|a, b| (a.pod, &a.container, a.at).cmp(&(b.pod, &b.container, b.at)));
+        let mut page = Page { throttling: Vec::with_capacity(self.series.len()), skipped: self.skipped };
+        for lives in self.series.chunk_by(|a, b| (a.pod, &a.container) == (b.pod, &b.container)) {
+            let Some((last, before)) = lives.split_last() else { continue };
+            let alone = before.last().is_none_or(|other| other.at < last.at);
+            match (last.periods, last.throttled) {
+                (Some(periods), Some(throttled)) if alone && throttled <= periods => {
+                    let container = last.container.clone();
+                    page.throttling.push(Throttling { pod: last.pod, container, periods, throttled });
+                }
+                _ => page.skipped.incomplete += 1,
+            }
+        }
+        page
+    }
+}
+
+impl State {
     /// Reads a line of one of the two metrics, whose labels begin at `at`; `None` if it cannot be read.
     fn sample(
         &mut self,
@@ -165,24 +157,6 @@ impl State {
         let (container, id) = (Name::from(container), Box::from(id));
         self.series.push(Series { pod, container, id, at: 0, periods: None, throttled: None });
         self.series.last_mut()
-    }
-
-    fn finish(mut self) -> Page {
-        // The life that was looked at last comes last.
-        self.series.sort_by(|a, b| (a.pod, &a.container, a.at).cmp(&(b.pod, &b.container, b.at)));
-        let mut page = Page { throttling: Vec::with_capacity(self.series.len()), skipped: self.skipped };
-        for lives in self.series.chunk_by(|a, b| (a.pod, &a.container) == (b.pod, &b.container)) {
-            let Some((last, before)) = lives.split_last() else { continue };
-            let alone = before.last().is_none_or(|other| other.at < last.at);
-            match (last.periods, last.throttled) {
-                (Some(periods), Some(throttled)) if alone && throttled <= periods => {
-                    let container = last.container.clone();
-                    page.throttling.push(Throttling { pod: last.pod, container, periods, throttled });
-                }
-                _ => page.skipped.incomplete += 1,
-            }
-        }
-        page
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing here allocates but the one line that a chunk breaks off.
 
+use crate::units::Uid;
 use memchr::{memchr, memchr2};
 
 /// The largest page that is read unless configured: 110 pods with three probes each make 0.8 MB; thirty times that is
@@ -48,6 +49,71 @@ impl PageError {
             PageError::TooManySeries => "page_too_many_series",
         }
     }
+}
+
+/// What is kept of a page of one kind, as its lines come.
+pub trait Reading: Default {
+    /// What it becomes.
+    type Page;
+
+    /// Takes a line, without its end. `lookup` is that of [`Parser::new`].
+    fn line(&mut self, lookup: &mut impl FnMut(&str, &str) -> Option<Uid>, line: &[u8]);
+
+    /// Whether there are more series of our pods than a node can have.
+    fn full(&self) -> bool;
+
+    /// The page is over.
+    fn finish(self) -> Self::Page;
+}
+
+/// A page in the reading, of which `R` is kept.
+///
+/// Holds at most one unfinished line and the series of our pods, whatever the page's length.
+#[derive(Debug)]
+pub struct Parser<L, R> {
+    lookup: L,
+    pub(super) lines: Lines,
+    reading: R,
+}
+
+impl<L: FnMut(&str, &str) -> Option<Uid>, R: Reading> Parser<L, R> {
+    /// Begins a page of at most `limit` bytes. `lookup` tells the uid of the pod of this namespace and name **on the node
+    /// whose page it is**, or `None` for a pod that is none of ours: so a node is believed only about its own pods.
+    pub fn new(lookup: L, limit: usize) -> Self {
+        Parser { lookup, lines: Lines::new(limit), reading: R::default() }
+    }
+
+    /// Reads the next bytes of the page, in pieces of any length.
+    ///
+    /// # Errors
+    /// The page is refused: nothing more needs to be fed.
+    pub fn feed(&mut self, chunk: &[u8]) -> Result<(), PageError> {
+        let Parser { lookup, lines, reading } = self;
+        lines.feed(chunk, |line| reading.line(lookup, line))?;
+        if reading.full() { Err(PageError::TooManySeries) } else { Ok(()) }
+    }
+
+    /// Ends the page.
+    ///
+    /// # Errors
+    /// [`PageError::Cut`] if its last line has no end.
+    pub fn finish(self) -> Result<R::Page, PageError> {
+        self.lines.finish()?;
+        Ok(self.reading.finish())
+    }
+}
+
+/// Reads a whole page that is in memory already.
+///
+/// # Errors
+/// As [`Parser::feed`] and [`Parser::finish`].
+pub(super) fn read<R: Reading>(
+    page: &[u8],
+    lookup: impl FnMut(&str, &str) -> Option<Uid>,
+) -> Result<R::Page, PageError> {
+    let mut parser = Parser::<_, R>::new(lookup, PAGE_LIMIT);
+    parser.feed(page)?;
+    parser.finish()
 }
 
 /// The lines of a page that comes in pieces of any length. Holds at most one unfinished line.

@@ -12,7 +12,7 @@
 //! Prometheus. `prober_probe_total` names the pod's uid, `prober_probe_duration_seconds` does not: they are joined by
 //! namespace, pod, container and type, and a duration series without its counter is not believed.
 
-use super::exposition::{Lines, SERIES_LIMIT, count, float, labels};
+use super::exposition::{self, Reading, SERIES_LIMIT, count, float, labels};
 pub use super::exposition::{PAGE_LIMIT, PageError};
 use crate::observation::{Counters, EDGES, Sample};
 use crate::probe::ProbeKind;
@@ -46,19 +46,12 @@ pub struct Page {
     pub skipped: Skipped,
 }
 
-/// A page in the reading. `lookup` tells the uid of the pod of this namespace and name **on the node whose page it is**,
-/// or `None` for a pod that is none of ours: so a node is believed only about its own pods.
-///
-/// Holds at most one unfinished line and the series of our pods, whatever the page's length.
-#[derive(Debug)]
-pub struct Parser<L> {
-    lookup: L,
-    lines: Lines,
-    state: State,
-}
+/// A page in the reading.
+pub type Parser<L> = exposition::Parser<L, State>;
 
+/// What was kept of a page so far.
 #[derive(Debug, Default)]
-struct State {
+pub struct State {
     series: Vec<Series>,
     /// The first series of a pod and kind; the others hang on it.
     index: HashMap<(Uid, ProbeKind), u32>,
@@ -83,40 +76,12 @@ struct Series {
     broken: bool,
 }
 
-impl<L: FnMut(&str, &str) -> Option<Uid>> Parser<L> {
-    /// Begins a page of at most `limit` bytes.
-    pub fn new(lookup: L, limit: usize) -> Self {
-        Parser { lookup, lines: Lines::new(limit), state: State::default() }
-    }
-
-    /// Reads the next bytes of the page, in pieces of any length.
-    ///
-    /// # Errors
-    /// The page is refused: nothing more needs to be fed.
-    pub fn feed(&mut self, chunk: &[u8]) -> Result<(), PageError> {
-        let Parser { lookup, lines, state } = self;
-        lines.feed(chunk, |line| state.line(lookup, line))?;
-        if state.full { Err(PageError::TooManySeries) } else { Ok(()) }
-    }
-
-    /// Ends the page.
-    ///
-    /// # Errors
-    /// [`PageError::Cut`] if its last line has no end.
-    pub fn finish(self) -> Result<Page, PageError> {
-        self.lines.finish()?;
-        Ok(self.state.finish())
-    }
-}
-
 /// Reads a whole page that is in memory already.
 ///
 /// # Errors
 /// As [`Parser::feed`] and [`Parser::finish`].
 pub fn read(page: &[u8], lookup: impl FnMut(&str, &str) -> Option<Uid>) -> Result<Page, PageError> {
-    let mut parser = Parser::new(lookup, PAGE_LIMIT);
-    parser.feed(page)?;
-    parser.finish()
+    exposition::read::<State>(page, lookup)
 }
 
 /// The three metrics that are read.
@@ -127,7 +92,9 @@ enum Metric {
     Count,
 }
 
-impl State {
+impl Reading for State {
+    type Page = Page;
+
     fn line(&mut self, lookup: &mut impl FnMut(&str, &str) -> Option<Uid>, line: &[u8]) {
         if !self.head.is_empty() && line.starts_with(&self.head) {
             match self.head_of {
@@ -153,6 +120,34 @@ impl State {
         }
     }
 
+    fn full(&self) -> bool {
+        self.full
+    }
+
+    fn finish(mut self) -> Page {
+        let mut samples = Vec::with_capacity(self.series.len());
+        for series in self.series {
+            if !series.totals && !series.broken && series.counters.count == 0 {
+                continue; // Only another pod's uid was counted, or the series is empty.
+            }
+            let counters = series.counters;
+            let rising = counters.buckets.is_sorted() && counters.buckets[EDGES.len() - 1] <= counters.count;
+            let whole = !series.durations || series.edges == ALL_EDGES;
+            let counted = series.totals && (counters.count == 0 || counters.successful > 0);
+            if rising && whole && counted && !series.broken {
+                let probe = ProbeId { container: series.container, kind: series.kind };
+                samples.push(Sample { pod: series.pod, probe, counters });
+            } else {
+                self.skipped.incomplete += 1;
+            }
+        }
+        // No two are equal.
+        samples.sort_unstable_by(|a, b| (a.pod, &a.probe).cmp(&(b.pod, &b.probe)));
+        Page { samples, skipped: self.skipped }
+    }
+}
+
+impl State {
     /// Reads a line of one of the three metrics, whose labels begin at `at`; `None` if it cannot be read.
     fn sample(
         &mut self,
@@ -302,28 +297,6 @@ impl State {
             broken: false,
         });
         Some(at)
-    }
-
-    fn finish(mut self) -> Page {
-        let mut samples = Vec::with_capacity(self.series.len());
-        for series in self.series {
-            if !series.totals && !series.broken && series.counters.count == 0 {
-                continue; // Only another pod's uid was counted, or the series is empty.
-            }
-            let counters = series.counters;
-            let rising = counters.buckets.is_sorted() && counters.buckets[EDGES.len() - 1] <= counters.count;
-            let whole = !series.durations || series.edges == ALL_EDGES;
-            let counted = series.totals && (counters.count == 0 || counters.successful > 0);
-            if rising && whole && counted && !series.broken {
-                let probe = ProbeId { container: series.container, kind: series.kind };
-                samples.push(Sample { pod: series.pod, probe, counters });
-            } else {
-                self.skipped.incomplete += 1;
-            }
-        }
-        // No two are equal.
-        samples.sort_unstable_by(|a, b| (a.pod, &a.probe).cmp(&(b.pod, &b.probe)));
-        Page { samples, skipped: self.skipped }
     }
 }
 

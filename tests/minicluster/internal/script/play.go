@@ -1,6 +1,7 @@
 package script
 
 import (
+	"iter"
 	"math"
 
 	"minicluster/internal/trace"
@@ -75,17 +76,25 @@ func (p *Play) Used(seconds, traceStart float64) (cpuNS, memory uint64) {
 	return uint64(max(cores, 0) * 1e9), idleMemory
 }
 
+// steps are those of the usage that have begun by the given seconds since the container's start, and how long each lasted.
+func (p *Play) steps(seconds float64) iter.Seq2[Load, float64] {
+	return func(yield func(Load, float64) bool) {
+		for i, u := range p.Usage {
+			end := seconds
+			if i+1 < len(p.Usage) {
+				end = min(end, p.Usage[i+1].At)
+			}
+			if u.At > seconds || !yield(u, end-u.At) {
+				return
+			}
+		}
+	}
+}
+
 func (p *Play) usageSteps(seconds float64) (cpuNS, memory uint64) {
 	ns, memory := leastCores*seconds*1e9, uint64(leastMemory)
-	for i, u := range p.Usage {
-		if u.At > seconds {
-			break
-		}
-		end := seconds
-		if i+1 < len(p.Usage) {
-			end = min(end, p.Usage[i+1].At)
-		}
-		ns += (end - u.At) * u.CPU * 1e6
+	for u, lasted := range p.steps(seconds) {
+		ns += lasted * u.CPU * 1e6
 		memory = max(uint64(u.MemMi*(1<<20)), leastMemory)
 	}
 	return uint64(ns), memory
@@ -98,15 +107,8 @@ const cfsPeriods = 10
 // start, and in how many of them it stood still. Both never fall.
 func (p *Play) CFS(seconds float64) (periods, throttled uint64) {
 	still := 0.0
-	for i, u := range p.Usage {
-		if u.At > seconds {
-			break
-		}
-		end := seconds
-		if i+1 < len(p.Usage) {
-			end = min(end, p.Usage[i+1].At)
-		}
-		still += (end - u.At) * u.Throttled
+	for u, lasted := range p.steps(seconds) {
+		still += lasted * u.Throttled
 	}
 	return uint64(max(seconds, 0) * cfsPeriods), uint64(still * cfsPeriods)
 }
