@@ -196,3 +196,12 @@ fn standard_input_is_read_once_only() {
         "exit 2\n--- out\n--- err\nerror: -: standard input comes twice, wanted once: it can be read only once\n"
     );
 }
+
+#[test]
+fn a_kubeconfig_that_is_not_there_is_named_once() {
+    assert_eq!(
+        run(&["recommend", "--kubeconfig", "/nonexistent/kubeconfig", "-n", "shop"]),
+        "exit 2\n--- out\n--- err\nerror: /nonexistent/kubeconfig: cannot be read\n  cause: No such file or directory (os error 2)\n\n\
+         hint: name the file with --kubeconfig or $KUBECONFIG\n"
+    );
+}

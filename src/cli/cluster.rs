@@ -166,7 +166,11 @@ impl ClusterArgs {
 
     fn unreadable(&self, what: &str, error: &KubeconfigError) -> Failure {
         // The first line only: the parser shows the lines around a mistake, and in this file those are credentials.
-        let why = error.to_string();
+        let why = match error {
+            // Which file it is stands before it.
+            KubeconfigError::ReadConfig(cause, _) => cause.to_string(),
+            other => other.to_string(),
+        };
         let problem = Problem::new(format!("{}: {what}", self.place())).cause(why.lines().next().unwrap_or_default());
         Failure::unreadable([problem.hint("name the file with --kubeconfig or $KUBECONFIG")])
     }
