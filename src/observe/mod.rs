@@ -13,7 +13,7 @@
 
 pub mod cadvisor;
 pub mod event;
-mod exposition;
+pub mod exposition;
 mod index;
 pub mod page;
 pub mod quantity;
