@@ -143,6 +143,8 @@ fn never_a_pods(address: IpAddr) -> bool {
             [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => !a.is_loopback(),
             // NAT64: what is behind it is an IPv4 address outside.
             [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] => true,
+            // 6to4, Teredo, and ISATAP under any prefix: a tunnel takes it to the IPv4 address inside.
+            [0x2002, ..] | [0x2001, 0, ..] | [_, _, _, _, 0 | 0x200, 0x5efe, ..] => true,
             // AWS: metadata, credentials of pods, names, time.
             [0xfd00, 0xec2, ..] => true,
             _ => a.is_unicast_link_local(),

@@ -325,6 +325,33 @@ fn an_address_that_is_none_of_a_pod_is_never_asked() {
 }
 
 #[test]
+fn an_ipv4_address_is_not_asked_in_any_clothes_of_ipv6() {
+    let mut index = index();
+    opt(&mut index, &[("mode", "auto"), ("shadow-checks", "on")]);
+    news(&mut index, declared(1, 1, &[]));
+    for (form, addresses) in [
+        ("mapped", ["::ffff:169.254.169.254", "::ffff:10.0.0.7"]),
+        ("compatible", ["::169.254.169.254", "::10.0.0.7"]),
+        ("translated", ["::ffff:0:169.254.169.254", "::ffff:0:10.0.0.7"]),
+        ("NAT64", ["64:ff9b::169.254.169.254", "64:ff9b::10.0.0.7"]),
+        ("NAT64 of a site", ["64:ff9b:1::169.254.169.254", "64:ff9b:1:a9fe:a9:fe00::"]),
+        ("6to4", ["2002:a9fe:a9fe::1", "2002:a00:7::1"]),
+        ("ISATAP", ["2001:db8::5efe:169.254.169.254", "fd00:1::200:5efe:169.254.169.254"]),
+        // The client's address stands inverted at the end, the server's in the middle.
+        ("Teredo", ["2001:0:c000:201::5601:5601", "2001:0:a9fe:a9fe::1"]),
+    ] {
+        for address in addresses {
+            news(&mut index, reachable(7, address, |_| ()));
+            assert_eq!(targets(&index), [(7, Err("address"))], "{form}: {address}");
+        }
+    }
+    for address in ["2001:1::7", "2003:a9fe:a9fe::1", "2001:db8::1:5efe:a9fe:a9fe", "2001:db8::5eff:a9fe:a9fe"] {
+        news(&mut index, reachable(7, address, |_| ()));
+        assert!(targets(&index)[0].1.is_ok(), "{address}");
+    }
+}
+
+#[test]
 fn a_pod_that_may_not_be_asked_says_by_which_rule() {
     let rules: [(fn(&mut Running), &str); 7] = [
         (|r| r.reach.host_network = true, "host_network"),
