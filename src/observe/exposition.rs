@@ -182,10 +182,8 @@ pub(super) struct Labels<'a> {
     pub(super) result: Option<&'a [u8]>,
     pub(super) id: Option<&'a [u8]>,
     pub(super) le: Option<&'a [u8]>,
-    /// Where the value of `le` begins.
-    pub(super) le_at: usize,
-    /// `le` is the last label.
-    pub(super) le_last: bool,
+    /// The name of the last label, and where its value begins.
+    pub(super) last: (&'a [u8], usize),
 }
 
 /// Reads `name="value",…} value` from `at`, as the text format allows it: blanks between the parts, a comma after the
@@ -206,7 +204,7 @@ pub(super) fn labels(line: &[u8], mut at: usize) -> Option<(Labels<'_>, &[u8])> 
         let begin = at + 1;
         let end = end_of_value(line, begin)?;
         let value = &line[begin..end];
-        labels.le_last = false;
+        labels.last = (name, begin);
         match name {
             b"namespace" => labels.namespace = Some(value),
             b"pod" => labels.pod = Some(value),
@@ -215,11 +213,7 @@ pub(super) fn labels(line: &[u8], mut at: usize) -> Option<(Labels<'_>, &[u8])> 
             b"probe_type" => labels.probe_type = Some(value),
             b"result" => labels.result = Some(value),
             b"id" => labels.id = Some(value),
-            b"le" => {
-                labels.le = Some(value);
-                labels.le_at = begin;
-                labels.le_last = true;
-            }
+            b"le" => labels.le = Some(value),
             _ => {}
         }
         at = past_blanks(line, end + 1);

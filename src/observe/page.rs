@@ -1,8 +1,9 @@
 //! Reads the kubelet's `/metrics/probes` page: one pass over the bytes as they arrive, keeping only our pods.
 //!
 //! A node's page holds every probe of every pod, fourteen lines of histogram and two or three of counters each, and most
-//! of it is not ours. So the verdict on a line is taken from its labels alone, and the bucket lines of one series, which
-//! are equal up to `le="`, are judged once: for the rest of them one comparison of bytes decides.
+//! of it is not ours. So the verdict on a line is taken from its labels alone, and lines that differ from one that was read
+//! in the value of their last label only (the buckets of a histogram, the results of a counter) are not read again: one
+//! comparison of bytes decides.
 //!
 //! A page that does not end as a page ends (no newline at the end, or the connection broke) is refused whole. The next
 //! one comes with the next scrape and counters are cumulative, so nothing is lost by waiting, while half a page looks
@@ -56,10 +57,40 @@ pub struct State {
     /// The first series of a pod and kind; the others hang on it.
     index: HashMap<(Uid, ProbeKind), u32>,
     skipped: Skipped,
-    /// A bucket line up to and with `le="`, and whose it is.
-    head: Vec<u8>,
-    head_of: Option<u32>,
+    /// The last bucket line up to and with `le="`.
+    buckets: Head,
+    /// The last counter up to and with `result="`.
+    totals: Head,
     full: bool,
+}
+
+/// How lines begin that differ in the value of their last label only, and whose they are.
+#[derive(Debug, Default)]
+struct Head {
+    text: Vec<u8>,
+    /// Where its first label begins.
+    labels: usize,
+    /// The series; `None` for a pod that is none of ours.
+    of: Option<u32>,
+}
+
+impl Head {
+    fn remember(&mut self, text: &[u8], labels: usize, of: Option<u32>) {
+        self.text.clear();
+        self.text.extend_from_slice(text);
+        (self.labels, self.of) = (labels, of);
+    }
+
+    /// What follows it in a line that begins so.
+    fn tail<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
+        if self.text.is_empty() { None } else { line.strip_prefix(self.text.as_slice()) }
+    }
+
+    /// What follows the labels of a line that has the same ones but for `le`.
+    fn but_le<'a>(&self, labels: &'a [u8]) -> Option<&'a [u8]> {
+        let own = self.text.get(self.labels..)?.strip_suffix(b",le=\"")?;
+        labels.strip_prefix(own)?.strip_prefix(b"}")
+    }
 }
 
 #[derive(Debug)]
@@ -96,15 +127,18 @@ impl Reading for State {
     type Page = Page;
 
     fn line(&mut self, lookup: &mut impl FnMut(&str, &str) -> Option<Uid>, line: &[u8]) {
-        if !self.head.is_empty() && line.starts_with(&self.head) {
-            match self.head_of {
-                None => return,
-                Some(at) => {
-                    if let Some((edge, value)) = bucket_tail(&line[self.head.len()..]) {
-                        self.bucket(at, edge, value);
-                        return;
-                    }
-                }
+        if let Some(tail) = self.buckets.tail(line) {
+            let Some(at) = self.buckets.of else { return };
+            if let Some((edge, value)) = last_value(tail) {
+                return self.bucket(at, edge, value);
+            }
+        }
+        if let Some(tail) = self.totals.tail(line) {
+            let Some(at) = self.totals.of else { return };
+            if let Some((result, value)) = last_value(tail) {
+                let read = self.total(at, result, value);
+                self.skipped.malformed += u64::from(read.is_none());
+                return;
             }
         }
         let Some(rest) = line.strip_prefix(b"prober_probe_") else { return };
@@ -115,9 +149,11 @@ impl Reading for State {
             b"duration_seconds_count" => Metric::Count,
             _ => return,
         };
-        if self.sample(lookup, metric, line, line.len() - rest.len() + brace + 1).is_none() {
-            self.skipped.malformed += 1;
-        }
+        let read = match self.buckets.but_le(&rest[brace + 1..]) {
+            Some(value) if metric == Metric::Count => self.buckets.of.map_or(Some(()), |at| self.counted(at, value)),
+            _ => self.sample(lookup, metric, line, line.len() - rest.len() + brace + 1),
+        };
+        self.skipped.malformed += u64::from(read.is_none());
     }
 
     fn full(&self) -> bool {
@@ -160,11 +196,12 @@ impl State {
         let namespace = std::str::from_utf8(labels.namespace?).ok()?;
         let pod = std::str::from_utf8(labels.pod?).ok()?;
         let ours = lookup(namespace, pod);
-        let remembered = metric == Metric::Bucket && labels.le_last;
+        let head = match (metric, labels.last) {
+            (Metric::Bucket, (b"le", begin)) | (Metric::Total, (b"result", begin)) => Some(&line[..begin]),
+            _ => None,
+        };
         let Some(uid) = ours else {
-            if remembered {
-                self.remember(&line[..labels.le_at], None);
-            }
+            self.remember(metric, head, at, None);
             return Some(());
         };
         let kind = match labels.probe_type? {
@@ -181,47 +218,50 @@ impl State {
             }
         }
         let container = std::str::from_utf8(labels.container?).ok()?;
-        let at = self.series(uid, kind, container)?;
-        if remembered {
-            self.remember(&line[..labels.le_at], Some(at));
-        }
+        let place = self.series(uid, kind, container)?;
+        self.remember(metric, head, at, Some(place));
         match metric {
-            Metric::Bucket => {
-                self.bucket(at, labels.le?, value);
-                return Some(());
-            }
-            Metric::Count => {
-                let series = self.series.get_mut(at as usize)?;
-                series.durations = true;
-                let Some(count) = count(value) else {
-                    series.broken = true;
-                    return None;
-                };
-                series.counters.count = count;
-            }
-            Metric::Total => {
-                let series = self.series.get_mut(at as usize)?;
-                series.totals = true;
-                let Some(count) = count(value) else {
-                    series.broken = true;
-                    return None;
-                };
-                match labels.result? {
-                    b"successful" => series.counters.successful = count,
-                    b"failed" => series.counters.failed = count,
-                    // `unknown` is never counted up by any kubelet read; another word would be news.
-                    b"unknown" => {}
-                    _ => return None,
-                }
-            }
+            Metric::Bucket => self.bucket(place, labels.le?, value),
+            Metric::Count => self.counted(place, value)?,
+            Metric::Total => self.total(place, labels.result.unwrap_or_default(), value)?,
         }
         Some(())
     }
 
-    fn remember(&mut self, head: &[u8], of: Option<u32>) {
-        self.head.clear();
-        self.head.extend_from_slice(head);
-        self.head_of = of;
+    /// Remembers how a line of a metric begins up to the value of its last label, its labels from `at` on.
+    fn remember(&mut self, metric: Metric, head: Option<&[u8]>, at: usize, of: Option<u32>) {
+        let Some(head) = head else { return };
+        match metric {
+            Metric::Bucket => self.buckets.remember(head, at, of),
+            Metric::Total => self.totals.remember(head, at, of),
+            Metric::Count => {}
+        }
+    }
+
+    /// How many checks a histogram counted.
+    fn counted(&mut self, at: u32, value: &[u8]) -> Option<()> {
+        let series = self.series.get_mut(at as usize)?;
+        series.durations = true;
+        let count = count(value);
+        series.broken |= count.is_none();
+        series.counters.count = count?;
+        Some(())
+    }
+
+    /// How many checks had a result.
+    fn total(&mut self, at: u32, result: &[u8], value: &[u8]) -> Option<()> {
+        let series = self.series.get_mut(at as usize)?;
+        series.totals = true;
+        let count = count(value);
+        series.broken |= count.is_none();
+        match result {
+            b"successful" => series.counters.successful = count?,
+            b"failed" => series.counters.failed = count?,
+            // `unknown` is never counted up by any kubelet read; another word would be news.
+            b"unknown" => _ = count?,
+            _ => return None,
+        }
+        Some(())
     }
 
     fn bucket(&mut self, at: u32, edge: &[u8], value: &[u8]) {
@@ -300,8 +340,8 @@ impl State {
     }
 }
 
-/// Splits what follows `le="` in the kubelet's own form, `0.25"} 20`, into edge and value.
-fn bucket_tail(tail: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Splits what follows a [`Head`] in the kubelet's own form, `0.25"} 20`, into the last label's value and the sample's.
+fn last_value(tail: &[u8]) -> Option<(&[u8], &[u8])> {
     let quote = memchr(b'"', tail)?;
     let value = tail[quote + 1..].strip_prefix(b"} ")?;
     Some((&tail[..quote], value))
