@@ -317,7 +317,12 @@ impl Surroundings {
             (true, c) => (NODES + (1.0 - NODES) * c) / c,
             (false, _) => 1.0 - NODES,
         });
-        let evidence = company * relapse * ailed * neighbours;
+        // Slowness of several that goes on after the restart is one thing that was seen, and not two.
+        let persists = match record.company == Company::Beside && record.relapsed {
+            true => company.max(relapse),
+            false => company * relapse,
+        };
+        let evidence = persists * ailed * neighbours;
         // Runs that recovered know nothing of the stalls that never do: where a restart itself speaks for one, they are
         // not what it is weighed by alone.
         let p = if evidence > SPEAKS { p.max(UNEXPLAINED) } else { p };
@@ -373,8 +378,9 @@ impl Belief {
 
     /// The mean of [`Belief::rate`] alone, at half its cost.
     pub fn mean(&self, s: Settings) -> f64 {
-        let slow = self.mean_exceeding(self.tail(self.edge(s.timeout())), s.stall_tolerance() as f64, s.period());
-        slow + self.mean_exceeding(self.tail(Edge::Fast), s.refusal_tolerance() as f64, s.period())
+        let slow = |edge| self.mean_exceeding(self.tail(edge), s.stall_tolerance() as f64, s.period());
+        self.edges(s.timeout()).map(slow).fold(0.0, f64::max)
+            + self.mean_exceeding(self.tail(Edge::Fast), s.refusal_tolerance() as f64, s.period())
     }
 
     /// The mean of [`Belief::exceeding`].
@@ -387,9 +393,18 @@ impl Belief {
         (at * factor).min(tail.rate() * tail.survival((tolerance - self.period).max(0.0)))
     }
 
-    /// Those by timeouts.
+    /// Those by timeouts. What lasts above an edge lasts above each lower one: a timeout has no fewer than any larger one
+    /// that tolerates as much, whatever each edge by itself would say.
     pub fn slow(&self, s: Settings) -> Rate {
-        self.exceeding(self.tail(self.edge(s.timeout())), s.stall_tolerance() as f64, s.period())
+        let each =
+            self.edges(s.timeout()).map(|e| self.exceeding(self.tail(e), s.stall_tolerance() as f64, s.period()));
+        each.fold(Rate::default(), |most, r| if r.mean > most.mean { r } else { most })
+    }
+
+    /// The edge by which a timeout is judged, and those above it that have been visible long enough.
+    fn edges(&self, timeout: u32) -> impl Iterator<Item = Edge> + '_ {
+        let first = self.edge(timeout);
+        Edge::LATENCY.into_iter().filter(move |e| *e == first || *e > first && self.usable(*e))
     }
 
     /// Those by refusals.

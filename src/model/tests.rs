@@ -170,3 +170,27 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_timeout_is_not_believed_safer_than_a_larger_one_that_tolerates_as_much() {
+    let prior = |u: f64| PRIOR_RATE * u.powf(-PRIOR_FALL);
+    let killed = [Killed { tolerance: 24.0, edges: 4, weight: 5.0, cluster: 5.0 }];
+    let data = Data { edge: Edge::Ten, tables: [None, None], killed: &killed, exposure: 1.0 };
+    let above_ten = fit(&data, prior, &GRID_OF_ALPHA.ln_prior).0;
+    let [one, two, five, fast] = [Edge::One, Edge::TwoAndHalf, Edge::Five, Edge::Fast].map(|edge| nothing(edge, 1.0));
+    let mut belief = Belief {
+        tails: [one, two, five, above_ten, fast],
+        usable: [true; 4],
+        period: 7.0,
+        weights: [0.0; RESTARTS],
+        fast_false: 0.0,
+    };
+    let [short, long] = ["7/8/3", "7/12/2"].map(|s| s.parse::<Settings>().unwrap());
+    assert_eq!(short.stall_tolerance(), long.stall_tolerance());
+    assert!(belief.slow(long).mean > 3.0, "{:?}", belief.slow(long));
+    assert_eq!(belief.slow(short), belief.slow(long));
+    assert!(belief.mean(short) > 3.0);
+    // Of what has hardly been visible nothing is said.
+    belief.usable[Edge::Ten.index()] = false;
+    assert!(belief.slow(short).mean < 1.0, "{:?}", belief.slow(short));
+}
