@@ -381,3 +381,44 @@ fn what_two_people_would_have_to_approve_does_not_hold_back_a_storm() {
     c.judgements.push(readiness);
     assert_eq!(make(&[c], true).changes[0].steps.len(), 2);
 }
+
+/// Wishes for the liveness and the readiness of one container, from numbers to numbers.
+fn pair(liveness: [&str; 2], urgency: Urgency, readiness: [&str; 2]) -> Case {
+    let mut c = case("shop", "web", urgency);
+    c.workload.probes[0].settings = settings(liveness[0]);
+    let wished = |[from, to]: [&str; 2], urgency, kind| {
+        let mut j = wish(&c.workload, to, urgency);
+        (j.current, j.probe.kind) = (settings(from), kind);
+        j
+    };
+    c.judgements = vec![
+        wished(liveness, urgency, ProbeKind::Liveness),
+        wished(readiness, Urgency::WithNextRollout, ProbeKind::Readiness),
+    ];
+    c
+}
+
+#[test]
+fn liveness_does_not_go_without_the_readiness_that_must_go_along() {
+    // 30 s to 24 s is near. Beside them 15 s of readiness are too many, and 7 s are less than half of those.
+    let words = held(pair(["10/10/3", "10/12/2"], Urgency::OwnRollout, ["5/5/3", "5/2/2"]), Reason::NeedsApproval);
+    assert!(words.contains("halve"), "{words}");
+    // Where the most urgent wish is another's, both wait and hold nobody back.
+    let mut c = pair(["10/10/3", "10/12/2"], Urgency::OwnRollout, ["5/5/3", "5/2/2"]);
+    let mut other = wish(&workload("shop", "other"), "10/12/2", Urgency::Storm);
+    other.probe.container = "beside".into();
+    c.judgements.push(other);
+    let plan = make(&[c], true);
+    let steps: Vec<&str> = plan.changes[0].steps.iter().map(|s| &*s.probe.container).collect();
+    assert_eq!(steps, ["beside"]);
+}
+
+#[test]
+fn a_liveness_that_may_go_alone_does_not_wait_for_readiness() {
+    // The first gives up sooner than liveness before and after; the second does not today, which is made no worse.
+    for readiness in [["5/5/2", "5/4/1"], ["10/5/3", "5/2/2"]] {
+        let plan = make(&[pair(["10/1/3", "10/12/2"], Urgency::Storm, readiness)], true);
+        let steps: Vec<ProbeKind> = plan.changes[0].steps.iter().map(|s| s.probe.kind).collect();
+        assert_eq!(steps, [ProbeKind::Liveness], "{readiness:?}");
+    }
+}

@@ -65,7 +65,7 @@ impl Limits {
 }
 
 /// Whether readiness `r` gives up sooner than liveness `l`.
-pub(super) fn sooner(r: Settings, l: Settings) -> bool {
+pub fn sooner(r: Settings, l: Settings) -> bool {
     2 * r.stall_tolerance() <= l.stall_tolerance() && r.refusal_tolerance() <= l.refusal_tolerance()
 }
 

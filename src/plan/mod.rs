@@ -10,10 +10,10 @@
 mod gate;
 
 use crate::change::{Change, Intent, Stage, Step, Verdict};
-use crate::decide::{Judgement, Urgency};
+use crate::decide::{Judgement, Urgency, gives_up_sooner};
 use crate::memory::Memory;
 use crate::policy::Mode;
-use crate::probe::Settings;
+use crate::probe::{ProbeKind, Settings};
 use crate::reason::Reason;
 use crate::units::{Name, Span, Timestamp, Uid};
 use crate::verify;
@@ -173,19 +173,38 @@ fn change(wish: &Wish<'_>) -> Option<(Rank, Change)> {
     }
     let wanted = |j: &&Judgement| j.wanted != j.current && j.urgency > Urgency::Hold;
     let first = wish.judgements.iter().filter(wanted).max_by(|a, b| a.urgency.cmp(&b.urgency))?;
-    // What asks for approvals is not sent with what does not: it would hold the other back.
-    let alone = |j: &&Judgement| j.urgency == first.urgency || !gate::far(j.current, j.wanted);
+    // What asks for approvals is not sent with what does not: it would hold the other back. What must go together does,
+    // or waits together: for the same approval, where it is the most urgent that would wait.
+    let free = |j: &Judgement| j.urgency == first.urgency || !gate::far(j.current, j.wanted);
+    let bound = |j: &Judgement| wish.judgements.iter().filter(wanted).find(|other| together(j, other));
     let steps: Vec<Step> = wish
         .judgements
         .iter()
         .filter(wanted)
-        .filter(alone)
+        .filter(|j| match bound(j) {
+            Some(other) => free(j) && free(other) || [*j, other].iter().any(|j| j.probe == first.probe),
+            None => free(j),
+        })
         .map(|j| Step { probe: j.probe.clone(), from: j.current, to: j.wanted })
         .collect();
     let saves = wish.judgements.iter().filter_map(|j| Some(j.now?.loss - j.then?.loss)).sum::<f64>()
         * f64::from(w.replicas.max(1));
     let rank = Rank { revert: false, urgency: first.urgency, saves };
     Some((rank, new_change(w, Intent::Tune, steps, first.reason, first.message.clone())))
+}
+
+/// Whether two wishes are those of liveness and readiness of one container, and either alone would end that readiness
+/// gives up sooner. Where it does not today, nothing is
+/// broken, and a storm does not wait for it.
+fn together(a: &Judgement, b: &Judgement) -> bool {
+    let (l, r) = match (a.probe.kind, b.probe.kind) {
+        (ProbeKind::Liveness, ProbeKind::Readiness) => (a, b),
+        (ProbeKind::Readiness, ProbeKind::Liveness) => (b, a),
+        _ => return false,
+    };
+    l.probe.container == r.probe.container
+        && gives_up_sooner(r.current, l.current)
+        && !(gives_up_sooner(r.current, l.wanted) && gives_up_sooner(r.wanted, l.current))
 }
 
 fn new_change(w: &Workload, intent: Intent, steps: Vec<Step>, reason: Reason, message: String) -> Change {
