@@ -439,6 +439,21 @@ fn readiness_as_patient_as_liveness_is_reported_and_not_tightened_too_early() {
 }
 
 #[test]
+fn where_the_owners_bounds_leave_no_readiness_before_liveness_no_approval_is_asked_for() {
+    let mut w = workload("shop", "web");
+    let mut probe = w.probes[0].clone();
+    probe.id.kind = ProbeKind::Readiness;
+    w.probes.push(probe);
+    // The least, 5/8/2, tolerates 16 s: more than half of liveness' 24 s.
+    w.permission.bounds.timeout = (8, 60);
+    let mut s = Stage::of(w);
+    s.play(Span::HOUR * 30, well);
+    let all = judge(&s.evidence, &s.workload, &Memory::default(), &Prices::default(), s.now);
+    assert_eq!(all[0].wanted, settings("10/12/2"), "{}", all[0].message);
+    assert_eq!((all[1].wanted, all[1].reason), (settings("10/1/3"), Reason::InPlace), "{}", all[1].message);
+}
+
+#[test]
 fn damaged_bytes_are_refused_with_their_place_and_never_believed_in_part() {
     let mut s = stage("10/1/3");
     s.play(Span::HOUR, stalls(|i| i < 3, 60, 100));

@@ -74,9 +74,14 @@ pub fn sooner(r: Settings, l: Settings) -> bool {
 /// What of it is known says nothing here: it is for liveness numbers that nobody has lived with yet, and for a probe that
 /// sees nothing above its timeout.
 fn beside(case: &Case<'_>, l: Settings) -> Option<Settings> {
-    let fits = |s: &Settings| sooner(*s, l) && case.detects(*s) && case.permitted(*s);
+    let all = fitting(case, l).filter(|s| case.permitted(*s));
+    all.max_by_key(|s| (s.timeout(), s.stall_tolerance(), s.refusal_tolerance()))
+}
+
+/// Within the owner's bounds, and sooner than liveness `l`; whether or not it asks for approvals.
+fn fitting(case: &Case<'_>, l: Settings) -> impl Iterator<Item = Settings> {
     let all = grid::readiness(case.probe.handler, &case.permission().bounds);
-    all.into_iter().filter(fits).max_by_key(|s| (s.timeout(), s.stall_tolerance(), s.refusal_tolerance()))
+    all.into_iter().filter(move |s| sooner(*s, l) && case.detects(*s))
 }
 
 /// Whether the timeout sees too little of what is above it.
@@ -175,6 +180,13 @@ fn along(case: &Case<'_>, l: Settings, why: String) -> Choice {
             reason: if tighter(wanted, current) { Reason::Tighten } else { Reason::Loosen },
             message: format!("{}: {why}", difference(current, wanted)),
         },
+        None if fitting(case, l).next().is_none() => Choice::hold(
+            current,
+            Reason::InPlace,
+            format!(
+                "nothing within the owner's bounds gives up sooner than liveness {l}: wider ones would let readiness do so"
+            ),
+        ),
         None => Choice::hold(
             current,
             Reason::NeedsApproval,
