@@ -32,7 +32,7 @@ fn tolerance(e: &Explanation) -> Canvas {
     const PLOT: (f64, f64) = (108.0, 400.0);
     let panel = PLOT.1 + 44.0;
     let strip = panel + rows * 17.0 + 66.0;
-    let height = strip + if e.load.nodes.is_some() && !e.curves.is_empty() { strip::HEIGHT } else { 0.0 };
+    let height = strip + if e.curves.is_empty() { 0.0 } else { strip::height(&e.load) };
     let mut c = Canvas::new(height);
     let title = title(e);
     c.text((MARGIN, 34.0), Hang::Start, "title", &title);

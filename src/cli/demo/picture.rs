@@ -19,7 +19,7 @@ pub(super) fn draw(summary: &Summary) -> String {
         before: &by_hour(was),
         after: &by_hour(is),
         bound: &is.bound,
-        names: ["untouched", "with probe-tuner", "with probe-tuner, in workloads that it may not change"],
+        names: ["untouched", "with probe-tuner, where it may change numbers", "where it may not"],
         note: &note,
     })
 }

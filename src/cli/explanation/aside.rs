@@ -76,6 +76,10 @@ fn load(l: &LoadAccount, container: &str) -> String {
     let mut told = Vec::new();
     match &l.nodes {
         None => told.push("that of its nodes is unknown: metrics.k8s.io told of none".to_owned()),
+        Some(s) if s.brief() => told.push(format!(
+            "its nodes were seen for less than an hour, at up to {} of their cores; nothing is known of more",
+            percent(s.highest)
+        )),
         Some(s) => {
             let at = mostly(s);
             let usual = match s.edges.get(at + 1) {
@@ -205,6 +209,13 @@ mod tests {
         says(
             &load(&account, "app"),
             "load: its nodes were seen at up to 82 % of their cores (5 h ago), mostly at 30 to 40 %; nothing is known of more; 4 restarts came at 71 to 80 %; a pod used up to 0.25 cores; container app was throttled in 42 % of its CPU periods in a day, above 30 % on most pods for 6 h",
+        );
+        let seconds = [0.0; 10];
+        let once = Spread { edges: NODE_EDGES, seconds, highest: 0.04, highest_ago: Span::ZERO };
+        let account = LoadAccount { nodes: Some(once), pods: None, restarts: Vec::new(), throttled: None };
+        says(
+            &load(&account, "app"),
+            "load: its nodes were seen for less than an hour, at up to 4 % of their cores; nothing is known of more",
         );
         let nothing = LoadAccount { nodes: None, pods: None, restarts: Vec::new(), throttled: None };
         says(&load(&nothing, "app"), "load: that of its nodes is unknown: metrics.k8s.io told of none");

@@ -47,6 +47,13 @@ pub struct Spread {
     pub highest_ago: Span,
 }
 
+impl Spread {
+    /// Whether it was seen for less than an hour: a look or two, of which no spread can be told.
+    pub fn brief(&self) -> bool {
+        self.seconds.iter().sum::<f64>() < 3_600.0
+    }
+}
+
 /// How often a container was throttled in the last day.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ThrottleAccount {
