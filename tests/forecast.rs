@@ -333,3 +333,17 @@ fn each_forecast_that_is_judged_is_told_once_and_those_of_an_earlier_life_are_no
     assert_eq!((told.hits, told.misses, told.surprises), sum(&evidence));
     assert_eq!(nights(0.2, Some(evidence.encode())).0, Record::default());
 }
+
+#[test]
+fn a_timeout_that_is_reached_hour_after_hour_is_being_reached_since_the_first_of_them() {
+    let mut s = Service::new("10/1/3");
+    s.live(24, |_| 0.004);
+    let now = |s: &Service| at(s.hour) - Span::MINUTE;
+    assert_eq!(s.season().reaching(1, now(&s)), None);
+    // From 24:00 to 29:00 with an hour of rest; the hour that is running counts.
+    s.live(5, |hour| if hour == 26 { 0.004 } else { 0.9 });
+    assert_eq!(s.season().reaching(1, now(&s)), Some((at(MONDAY + 24), at(MONDAY + 28))));
+    // It is over when it was not reached for six hours.
+    s.live(8, |_| 0.004);
+    assert_eq!(s.season().reaching(1, now(&s)), None);
+}

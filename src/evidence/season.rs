@@ -137,6 +137,19 @@ impl Season {
         self.reached
     }
 
+    /// Since when a timeout is being reached, and the last hour in which it was: the beginnings of both. `None`: it was not
+    /// in the last [`EPISODE`] hours. The hour that is running counts as far as it is known.
+    pub fn reaching(&self, timeout: u32, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let running = self.timeout == timeout && level(&self.counts, timeout).is_some_and(|(_, reached)| reached);
+        let is = |h: &i64| if *h == self.hour { running } else { self.reached(*h, timeout) == Some(true) };
+        let last = (hour(now) - EPISODE..=hour(now)).rev().find(is)?;
+        let mut since = last;
+        while let Some(before) = (since - EPISODE..since).find(is) {
+            since = before;
+        }
+        Some((start(since), start(last)))
+    }
+
     /// The forecast under way.
     pub fn pending(&self) -> Option<&Foretold> {
         self.pending.as_ref()

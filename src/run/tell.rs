@@ -2,6 +2,7 @@
 
 use crate::act::{Announcement, Announcer, Regarding};
 use crate::change::{Change, Intent, Outcome, Step, Verdict};
+use crate::decide::about;
 use crate::engine::{Ended, Foreseen};
 use crate::evidence::{Basis, Record};
 use crate::observe::{Notice, Shadowed};
@@ -134,21 +135,29 @@ pub(super) fn ended(metrics: &Metrics, announcer: &Announcer, ended: &Ended) {
 
 /// Tells that a timeout will be reached: once a forecast.
 pub(super) fn foretold(announcer: &Announcer, foreseen: &Foreseen) {
-    let Foreseen { workload, address, probe, foretold } = foreseen;
+    let Foreseen { workload, address, .. } = foreseen;
+    let note = ahead(foreseen);
+    tracing::info!(namespace = &*address.namespace, name = &*address.name, "{note}");
+    let regarding = regarding(address, *workload);
+    announcer.announce(Announcement { regarding, warning: false, reason: "TimeoutForetold", note });
+}
+
+/// What is foretold, when, how sure that is, and what to type.
+fn ahead(Foreseen { address, probe, foretold, .. }: &Foreseen) -> String {
     let why = match foretold.basis {
         Basis::Season => "as at this hour before".to_owned(),
         Basis::Trend(growth) => format!("it grows by {:.0} % a day", growth * 100.0),
     };
-    let note = format!(
-        "{probe}: one check in a hundred is expected to run into the timeout of {} s in {} h, within {} h of that ({:.0} % likely: {why})",
-        foretold.timeout,
-        foretold.at.since(foretold.made).ceil_seconds() / 3_600,
+    format!(
+        "{probe}: in about {} (give or take {} h), one check in a hundred is expected to run into the timeout of {} s: {why}, {:.0} % likely; to see more: probe-tuner explain {}/{}/{}",
+        about(foretold.at.since(foretold.made)),
         foretold.within.floor_seconds() / 3_600,
+        foretold.timeout,
         foretold.probability * 100.0,
-    );
-    tracing::info!(namespace = &*address.namespace, name = &*address.name, "{note}");
-    let regarding = regarding(address, *workload);
-    announcer.announce(Announcement { regarding, warning: false, reason: "TimeoutForetold", note });
+        address.namespace,
+        address.kind.word(),
+        address.name,
+    )
 }
 
 /// Counts how forecasts turned out.
@@ -173,4 +182,35 @@ fn regarding(address: &Address, uid: Uid) -> Regarding {
 
 fn steps(steps: &[Step]) -> String {
     steps.iter().map(|s| format!("{} {} -> {}", s.probe, s.from, s.to)).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::Foretold;
+    use crate::probe::ProbeKind;
+    use crate::units::{Span, Timestamp};
+    use crate::workload::{ProbeId, WorkloadKind};
+
+    #[test]
+    fn a_forecast_of_less_than_an_hour_says_minutes_and_what_to_type() {
+        let foretold = Foretold {
+            made: Timestamp::EPOCH,
+            at: Timestamp::EPOCH + Span::MINUTE * 45,
+            within: Span::HOUR,
+            timeout: 5,
+            probability: 0.92,
+            basis: Basis::Season,
+        };
+        let foreseen = Foreseen {
+            workload: Uid::from_bits(1),
+            address: Address { namespace: "shop".into(), kind: WorkloadKind::Deployment, name: "web".into() },
+            probe: ProbeId { container: "app".into(), kind: ProbeKind::Liveness },
+            foretold,
+        };
+        assert_eq!(
+            ahead(&foreseen),
+            "app/liveness: in about 45 min (give or take 1 h), one check in a hundred is expected to run into the timeout of 5 s: as at this hour before, 92 % likely; to see more: probe-tuner explain shop/deployment/web"
+        );
+    }
 }

@@ -4,14 +4,13 @@ use super::Explanation;
 use crate::cli::recommendation::basis;
 use crate::decide::{Ahead, LoadAccount, ShadowAccount, Spread, about};
 use crate::evidence::{Agreement, COMPARED_FROM, Record};
-use crate::units::Timestamp;
+use crate::units::{Span, Timestamp};
 use jiff::tz::TimeZone;
 
 /// One text for each of which there is anything to say.
 pub(super) fn paragraphs(e: &Explanation) -> Vec<String> {
-    let timeout = e.judgement.current.timeout();
     let all = [
-        e.ahead.map(|a| forecast(&a, timeout)),
+        e.ahead.map(|a| forecast(&a, e.judgement.current.timeout(), e.at)),
         Some(load(&e.load, &e.judgement.probe.container)),
         e.shadow.as_ref().map(shadow),
     ];
@@ -24,30 +23,50 @@ fn moment(at: Timestamp) -> String {
     zoned.map_or_else(|_| String::new(), |t| t.strftime("%a %-d %b %H:%M UTC").to_string())
 }
 
-fn forecast(a: &Ahead, timeout: u32) -> String {
-    let Record { hits, misses, surprises } = a.record;
-    let count = |n: u32, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
-    let record = format!(
-        "its record: {}, {}, {}",
-        count(hits, "hit", "hits"),
-        count(misses, "miss", "misses"),
-        count(surprises, "surprise", "surprises")
-    );
+fn forecast(a: &Ahead, timeout: u32, now: Timestamp) -> String {
+    let told = told(a.record);
+    if let Some((since, last)) = a.reaching {
+        let last =
+            if last == since { String::new() } else { format!(" (the last time in the hour from {})", moment(last)) };
+        return format!(
+            "forecast: the timeout of {timeout} s is being reached already: since {} one check in a hundred or more ran into it{last}; {told}",
+            moment(since)
+        );
+    }
     match &a.foretold {
         Some(_) if !a.trusted => {
-            format!("forecast: one is not told, since of the last ten fewer than five came true; {record}")
+            format!("forecast: none is told, since of the last ten fewer than five came true; {told}")
         }
-        Some(f) => format!(
-            "forecast: its timeout of {} s will be reached about {}, within {} h of it ({:.0} % likely: {}); {record}",
-            f.timeout,
-            moment(f.at),
-            f.within.floor_seconds() / 3_600,
-            f.probability * 100.0,
-            basis(f.basis)
-        ),
-        None => {
-            format!("forecast: nothing says that the timeout of {timeout} s will be reached within a week; {record}")
+        Some(f) => {
+            let until = f.at.since(now);
+            let when = if until > Span::ZERO { format!("in about {}", about(until)) } else { "now".to_owned() };
+            format!(
+                "forecast: {when}, from {} on (give or take {} h), one check in a hundred is expected to run into the timeout of {} s: {}, {:.0} % likely; {told}",
+                moment(f.at),
+                f.within.floor_seconds() / 3_600,
+                f.timeout,
+                basis(f.basis),
+                f.probability * 100.0,
+            )
         }
+        None => format!("forecast: nothing says that the timeout of {timeout} s will be reached within a week; {told}"),
+    }
+}
+
+/// How earlier forecasts turned out.
+fn told(record: Record) -> String {
+    let Record { hits, misses, surprises } = record;
+    let surprises = match surprises {
+        0 => String::new(),
+        1 => ", and once it was reached without one".to_owned(),
+        n => format!(", and {n} times it was reached without one"),
+    };
+    match hits + misses {
+        0 => format!("no forecast has been judged yet{surprises}"),
+        1 => {
+            format!("the one forecast so far {}{surprises}", if hits == 1 { "came true" } else { "did not come true" })
+        }
+        all => format!("of {all} forecasts so far {hits} came true{surprises}"),
     }
 }
 
@@ -167,29 +186,55 @@ mod tests {
         assert_eq!(said, wanted);
     }
 
-    #[test]
-    fn a_forecast_names_the_hour_how_sure_it_is_and_its_record() {
+    /// Thu 8 Jan 2026, 14:00 UTC.
+    const TWO: i64 = 1_767_880_800;
+
+    fn ahead(record: (u32, u32, u32)) -> Ahead {
         let foretold = Foretold {
             made: at(0),
-            at: at(1_767_880_800),
+            at: at(TWO),
             within: Span::HOUR,
             timeout: 5,
             probability: 0.92,
             basis: Basis::Season,
         };
-        let record = Record { hits: 12, misses: 1, surprises: 3 };
-        let ahead = Ahead { foretold: Some(foretold), trusted: true, record };
+        let (hits, misses, surprises) = record;
+        Ahead { foretold: Some(foretold), trusted: true, record: Record { hits, misses, surprises }, reaching: None }
+    }
+
+    #[test]
+    fn a_forecast_says_when_how_sure_it_is_and_how_earlier_ones_turned_out() {
+        let ahead = ahead((12, 1, 3));
         says(
-            &forecast(&ahead, 5),
-            "forecast: its timeout of 5 s will be reached about Thu 8 Jan 14:00 UTC, within 1 h of it (92 % likely: as at this hour before); its record: 12 hits, 1 miss, 3 surprises",
+            &forecast(&ahead, 5, at(TWO - 5 * 3_600)),
+            "forecast: in about 5 h, from Thu 8 Jan 14:00 UTC on (give or take 1 h), one check in a hundred is expected to run into the timeout of 5 s: as at this hour before, 92 % likely; of 13 forecasts so far 12 came true, and 3 times it was reached without one",
         );
         says(
-            &forecast(&Ahead { trusted: false, ..ahead }, 5),
-            "forecast: one is not told, since of the last ten fewer than five came true; its record: 12 hits, 1 miss, 3 surprises",
+            &forecast(&Ahead { trusted: false, ..ahead }, 5, at(TWO)),
+            "forecast: none is told, since of the last ten fewer than five came true; of 13 forecasts so far 12 came true, and 3 times it was reached without one",
         );
         says(
-            &forecast(&Ahead { foretold: None, trusted: true, record: Record::default() }, 2),
-            "forecast: nothing says that the timeout of 2 s will be reached within a week; its record: 0 hits, 0 misses, 0 surprises",
+            &forecast(&Ahead { foretold: None, record: Record::default(), ..ahead }, 2, at(TWO)),
+            "forecast: nothing says that the timeout of 2 s will be reached within a week; no forecast has been judged yet",
+        );
+    }
+
+    #[test]
+    fn a_forecast_whose_hour_has_come_is_not_told_as_the_future() {
+        let text = forecast(&ahead((1, 0, 1)), 5, at(TWO + 1_800));
+        assert!(text.starts_with("forecast: now, from Thu 8 Jan 14:00 UTC on (give or take 1 h), one check"), "{text}");
+        assert!(text.ends_with("; the one forecast so far came true, and once it was reached without one"), "{text}");
+    }
+
+    #[test]
+    fn a_timeout_that_is_being_reached_is_told_as_that_and_as_no_forecast() {
+        let told = |reaching| forecast(&Ahead { reaching: Some(reaching), ..ahead((0, 0, 0)) }, 5, at(TWO));
+        says(
+            &told((at(TWO - 12 * 3_600), at(TWO - 3_600))),
+            "forecast: the timeout of 5 s is being reached already: since Thu 8 Jan 02:00 UTC one check in a hundred or more ran into it (the last time in the hour from Thu 8 Jan 13:00 UTC); no forecast has been judged yet",
+        );
+        assert!(
+            told((at(TWO), at(TWO))).contains("since Thu 8 Jan 14:00 UTC one check in a hundred or more ran into it; ")
         );
     }
 
@@ -238,7 +283,7 @@ mod tests {
             &shadow(&account),
             "shadow checks: 1,234 answers, the slowest of the last day 6.1 s, 3 above 5 s, 2 without any in 30 s; they agree with the kubelet",
         );
-        let agreement = Agreement::Differ { since: at(1_767_880_800), shares: (0.1, 0.012) };
+        let agreement = Agreement::Differ { since: at(TWO), shares: (0.1, 0.012) };
         says(
             &shadow(&ShadowAccount { agreement, ..account }),
             "shadow checks: they disagree with the kubelet since Thu 8 Jan 14:00 UTC: 10.0 % of ours were slow or not healthy, 1.2 % of its; what they saw is dropped, because the daemon's way to the pods is not the kubelet's",

@@ -112,7 +112,7 @@ impl Ahead {
         };
         let sure = self.probability.unwrap_or_default() * 100.0;
         Some(format!(
-            "forecast: its timeout of {timeout} s is reached about {at}, within {within} h of it ({sure:.0} % likely: {why}; {record})"
+            "forecast: from {at} on (give or take {within} h), one check in a hundred is expected to run into the timeout of {timeout} s: {why}, {sure:.0} % likely; {record}"
         ))
     }
 }

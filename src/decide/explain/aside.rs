@@ -8,7 +8,7 @@ use crate::evidence::{
 };
 use crate::observation::EDGES;
 use crate::probe::ProbeKind;
-use crate::units::Span;
+use crate::units::{Span, Timestamp};
 
 /// When the timeout will be reached, and how often that was foretold rightly.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +19,8 @@ pub struct Ahead {
     pub trusted: bool,
     /// How they turned out.
     pub record: Record,
+    /// Today's timeout is being reached: since when, and the last hour in which it was; the beginnings of both.
+    pub reaching: Option<(Timestamp, Timestamp)>,
 }
 
 /// The load that was seen.
@@ -85,7 +87,12 @@ pub struct ShadowAccount {
 pub(super) fn ahead(case: &Case<'_>) -> Option<Ahead> {
     let season = case.seen.filter(|_| case.probe.id.kind != ProbeKind::Startup)?.season();
     season.newest()?;
-    Some(Ahead { foretold: season.pending().copied(), trusted: season.trusted(), record: season.record() })
+    Some(Ahead {
+        foretold: season.pending().copied(),
+        trusted: season.trusted(),
+        record: season.record(),
+        reaching: season.reaching(case.current().timeout(), case.now),
+    })
 }
 
 pub(super) fn load(case: &Case<'_>) -> LoadAccount {

@@ -22,6 +22,9 @@ pub(super) struct Forecast {
     hits: u32,
     misses: u32,
     surprises: u32,
+    /// Since when today's timeout is being reached, and the last hour in which it was; absent if it is not.
+    reached_since: Option<String>,
+    reached_last_at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -81,7 +84,7 @@ fn rounded(x: f64) -> f64 {
 
 impl From<&Ahead> for Forecast {
     fn from(a: &Ahead) -> Self {
-        let Ahead { foretold, trusted, record } = *a;
+        let Ahead { foretold, trusted, record, reaching } = *a;
         let growth = foretold.and_then(|f| if let Basis::Trend(growth) = f.basis { Some(growth) } else { None });
         Forecast {
             reaches_timeout_at: foretold.map(|f| time(f.at)),
@@ -94,6 +97,8 @@ impl From<&Ahead> for Forecast {
             hits: record.hits,
             misses: record.misses,
             surprises: record.surprises,
+            reached_since: reaching.map(|(since, _)| time(since)),
+            reached_last_at: reaching.map(|(_, last)| time(last)),
         }
     }
 }
