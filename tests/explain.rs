@@ -250,7 +250,7 @@ fn what_its_owner_has_set_aside_stays_and_says_why() {
     let mut s = setup("web", Nature::quiet(), "10/1/3", 2.0);
     s.permission.skip = Some("moving next week".into());
     let text = render(&[watch(s)], Form::Text, false);
-    assert!(text.contains(": SKIPPED\n") && text.contains("moving next week"), "{text}");
+    assert!(text.contains(": SKIPPED\n") && text.contains("probe-tuner.io/skip: moving next week"), "{text}");
     assert!(text.contains("probe-tuner.io/skip-") && !text.contains("kubectl patch"), "{text}");
     if text.is_empty() {
         panic!("nothing is said");

@@ -27,7 +27,7 @@ pub use explain::{
 pub use objection::Objection;
 pub use prices::{Prices, carrying_cost};
 pub use readiness::sooner as gives_up_sooner;
-pub use words::{about, rate as said};
+pub use words::{about, ago, rate as said};
 
 use crate::evidence::Evidence;
 use crate::memory::Memory;

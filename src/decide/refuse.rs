@@ -4,7 +4,7 @@
 
 use super::Choice;
 use super::case::Case;
-use super::words::{about, count};
+use super::words::{about, ago, count};
 use crate::evidence::{Cause, Edge, Failing, THROTTLED};
 use crate::reason::Reason;
 use crate::units::{Span, Timestamp};
@@ -62,11 +62,8 @@ pub(super) fn gap(case: &Case<'_>) -> Option<(Reason, String)> {
         ));
     }
     let reset = seen.reset_at().filter(|at| case.now.since(*at) < RESET)?;
-    let ago = about(case.now.since(reset));
-    Some((
-        Reason::DataGap,
-        format!("counters went back without a new pod {ago} ago: what happened meanwhile is unknown"),
-    ))
+    let ago = ago(case.now.since(reset));
+    Some((Reason::DataGap, format!("counters went back without a new pod {ago}: what happened meanwhile is unknown")))
 }
 
 pub(super) fn sick(case: &Case<'_>) -> Option<(Reason, String)> {
@@ -113,8 +110,8 @@ pub(super) fn together(case: &Case<'_>) -> Option<(Reason, String)> {
     Some((
         Reason::Synchronous,
         format!(
-            "all replicas failed at once within a minute, {} ago: the check depends on something shared; take that out of it, no number helps",
-            about(case.now.since(at))
+            "all replicas failed at once within a minute, {}: the check depends on something shared; take that out of it, no number helps",
+            ago(case.now.since(at))
         ),
     ))
 }
@@ -124,8 +121,8 @@ pub(super) fn sustained(case: &Case<'_>) -> Option<(Reason, String)> {
     Some((
         Reason::Sustained,
         format!(
-            "several replicas were above 10 s or failing for more than two minutes, {} ago: overload or a dependency; patience would only hide it",
-            about(case.now.since(at))
+            "several replicas were above 10 s or failing for more than two minutes, {}: overload or a dependency; patience would only hide it",
+            ago(case.now.since(at))
         ),
     ))
 }

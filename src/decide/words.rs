@@ -52,7 +52,24 @@ pub fn about(span: Span) -> String {
     }
 }
 
+/// How long ago, in words: `just now`, `12 min ago`.
+pub fn ago(span: Span) -> String {
+    if span.floor_seconds() < 1 { "just now".into() } else { format!("{} ago", about(span)) }
+}
+
 /// `1 restart`, `5 restarts`.
 pub(super) fn count(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_this_second_happened_just_now() {
+        for (seconds, said) in [(0, "just now"), (1, "1 s ago"), (720, "12 min ago")] {
+            assert_eq!(ago(Span::from_seconds(seconds)), said);
+        }
+    }
 }

@@ -208,7 +208,7 @@ fn stand(e: &Entry) -> (Phase, Reason, String) {
         return (
             Phase::Held,
             Reason::Skipped,
-            with_note(format!("annotated probe-tuner.io/skip {why}").trim_end().to_owned()),
+            with_note(format!("annotated probe-tuner.io/skip: {why}").trim_end_matches([' ', ':']).to_owned()),
         );
     }
     let phase = match believed.0 {

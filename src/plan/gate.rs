@@ -66,7 +66,7 @@ fn owner(p: &Permission, now: Timestamp) -> Option<Held> {
         return Some((Reason::Skipped, words));
     }
     if let Some(until) = p.freeze_until.filter(|&until| now < until) {
-        return Some((Reason::Frozen, format!("frozen for another {}", whole(until.since(now)))));
+        return Some((Reason::Frozen, format!("frozen for another {}", rest(until.since(now)))));
     }
     if p.mode < Mode::Auto {
         return Some((Reason::RecommendOnly, format!("the mode is {}: no rollout of our own", p.mode.word())));
@@ -126,7 +126,9 @@ fn history(wish: &Wish<'_>, urgency: Urgency) -> Option<Held> {
 fn unpatchable(w: &Workload, revert: bool) -> Option<Held> {
     let first = w.unpatchable.iter().find(|u| !(revert && **u == Unpatchable::Progressing))?;
     let words = match first {
-        Unpatchable::Kind(kind) => format!("a {} is recommended to, not patched", kind.name()),
+        Unpatchable::Kind(kind) => {
+            format!("only Deployments are patched; for a {} numbers are only recommended", kind.name())
+        }
         Unpatchable::Paused => "the Deployment is paused".into(),
         Unpatchable::Progressing => "a rollout is under way".into(),
         Unpatchable::Recreate => "strategy Recreate: every change of the template is an outage".into(),
@@ -168,7 +170,25 @@ fn pace(wish: &Wish<'_>, urgency: Urgency, limits: &Limits, standing: Standing, 
     None
 }
 
+/// Rounded up to whole hours, or to whole minutes of less than two hours.
+fn rest(span: Span) -> Span {
+    let unit = if span < Span::HOUR * 2 { 60 } else { 3_600 };
+    Span::from_seconds((span.ceil_seconds() + unit - 1) / unit * unit)
+}
+
 /// Rounded up to whole seconds, as people read it.
 fn whole(span: Span) -> Span {
     Span::from_seconds(span.ceil_seconds())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_freeze_is_said_in_hours_and_its_last_ones_in_minutes() {
+        for (seconds, said) in [(3, "1m"), (3_600, "1h"), (7_199, "2h"), (342_585, "96h"), (259_200, "72h")] {
+            assert_eq!(rest(Span::from_seconds(seconds)).to_string(), said);
+        }
+    }
 }

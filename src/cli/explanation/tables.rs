@@ -1,9 +1,8 @@
 //! The tables below the words: what was seen, what is believed, what each alternative would cost, and the gates.
 
-use super::words::ago;
 use super::{Paint, aside, line, plain};
 use crate::cli::demo::wrap;
-use crate::decide::{Account, Alternative, Explanation, Mark, StartAccount, about, said};
+use crate::decide::{Account, Alternative, Explanation, Mark, StartAccount, about, ago, said};
 use crate::evidence::{Cause, Company, Edge, Failing};
 use crate::probe::{ProbeKind, Settings};
 

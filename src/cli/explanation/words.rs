@@ -3,7 +3,7 @@
 use super::{Explained, Paint, line, plain};
 use crate::cli::demo::wrap;
 use crate::cli::recommendation;
-use crate::decide::{Explanation, Urgency, about, said};
+use crate::decide::{Explanation, Urgency, said};
 use crate::policy::Mode;
 use crate::probe::{ProbeKind, Settings};
 use crate::reason::Reason;
@@ -190,9 +190,4 @@ fn advice(explained: &Explained, e: &Explanation) -> Vec<(String, String)> {
         }
         _ => one("see it drawn", format!("probe-tuner explain {}-o svg {ns}/{kind}/{name} > {name}.svg", at)),
     }
-}
-
-/// How long ago, in words.
-pub(super) fn ago(span: crate::units::Span) -> String {
-    format!("{} ago", about(span))
 }

@@ -5,7 +5,7 @@
 use super::{Alternative, only_the_unknown};
 use crate::decide::case::Case;
 use crate::decide::liveness::{self, BETTER, BLIND_LOOK, EARNS, LOOSENS, earning};
-use crate::decide::words::{about, count, rate};
+use crate::decide::words::{about, ago, count, rate};
 use crate::decide::{grid, readiness, refuse, startup};
 use crate::evidence::Cause;
 use crate::probe::Settings;
@@ -67,7 +67,7 @@ fn limit(name: &'static str, free: bool, figure: String) -> Gate {
 /// What forbids any change but a storm's.
 fn refusals(case: &Case<'_>) -> Vec<Gate> {
     let c = case.evidence.coverage(&case.probe.id, case.now);
-    let ago = |at| about(case.now.since(at));
+    let ago = |at| ago(case.now.since(at));
     let seen = case.seen;
     let day = case.now - Span::DAY;
     let by = |causes: &[Cause]| case.restarts(day).filter(|(r, _)| causes.contains(&r.cause)).count();
@@ -96,7 +96,7 @@ fn refusals(case: &Case<'_>) -> Vec<Gate> {
             refuse::together(case),
             seen.and_then(crate::evidence::Seen::together).map_or_else(
                 || "never did all replicas fail within a minute".into(),
-                |at| format!("all replicas failed within a minute {} ago", ago(at)),
+                |at| format!("all replicas failed within a minute, {}", ago(at)),
             ),
         ),
         refusal(
@@ -105,7 +105,7 @@ fn refusals(case: &Case<'_>) -> Vec<Gate> {
             refuse::sustained(case),
             seen.and_then(crate::evidence::Seen::outage).map_or_else(
                 || "never were several replicas above 10 s for two minutes".into(),
-                |at| format!("several replicas were above 10 s for two minutes {} ago", ago(at)),
+                |at| format!("several replicas were above 10 s for two minutes, {}", ago(at)),
             ),
         ),
         refusal(
