@@ -268,3 +268,15 @@ fn a_readiness_probe_that_goes_along_with_liveness_is_explained_by_that() {
     assert_eq!(e.alternative(e.judgement.wanted).unwrap().objection, None);
     assert!(render(std::slice::from_ref(&x), Form::Text, false).contains("with liveness"));
 }
+
+#[test]
+fn while_the_timeout_is_being_reached_it_says_how_to_see_the_pods() {
+    let mut x = of(&alike(), ProbeKind::Readiness);
+    let command = "  kubectl -n shop get events --field-selector reason=Unhealthy\n";
+    assert!(!render(&[x.clone()], Form::Text, false).contains(command));
+    let e = &mut x.explanations[0];
+    let now = e.at;
+    e.ahead.as_mut().unwrap().reaching = Some((now - Span::HOUR * 3, now));
+    let text = render(&[x], Form::Text, false);
+    assert!(text.contains(command) && text.contains("the timeout of 12 s is being reached already"), "{text}");
+}

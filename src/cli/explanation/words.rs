@@ -7,6 +7,7 @@ use crate::decide::{Explanation, Urgency, said};
 use crate::policy::Mode;
 use crate::probe::{ProbeKind, Settings};
 use crate::reason::Reason;
+use crate::workload::Address;
 
 /// The longest line of words.
 const WIDTH: usize = 96;
@@ -18,7 +19,8 @@ pub(super) fn say(out: &mut String, explained: &Explained, e: &Explanation, pain
     let head = format!("{place}{}, container {}, {} probe", e.address, j.probe.container, j.probe.kind.word());
     line(out, &format!("{}: {}", paint.bold(&plain(&head)), paint.with(colour, code(explained, e).code())));
     out.push('\n');
-    for sentence in [what(explained, e), why(explained, e), cost(e), when(explained, e)].into_iter().flatten() {
+    let sentences = [what(explained, e), why(explained, e), cost(e), when(explained, e), together(explained, e)];
+    for sentence in sentences.into_iter().flatten() {
         wrap(&plain(&sentence), WIDTH).into_iter().for_each(|l| line(out, &l));
     }
     out.push('\n');
@@ -122,35 +124,88 @@ fn accepted(e: &Explanation) -> String {
     format!("{}", (e.budget * 100.0).round() / 100.0)
 }
 
+/// Why the command changes other probes too: one rollout carries the numbers of all.
+fn together(explained: &Explained, e: &Explanation) -> Option<String> {
+    let probe = &e.judgement.probe;
+    if set_aside(explained) || e.judgement.wanted == e.judgement.current {
+        return None;
+    }
+    let others = explained.view.judgements.iter().filter(|o| o.probe != *probe && o.wanted != o.current);
+    let others: Vec<String> = others
+        .map(|o| {
+            let of = if o.probe.container == probe.container {
+                String::new()
+            } else {
+                format!(" of container {}", o.probe.container)
+            };
+            format!("{} probe{of} from {} to {} ({})", o.probe.kind.word(), o.current, o.wanted, o.reason.code())
+        })
+        .collect();
+    (!others.is_empty()).then(|| {
+        format!(
+            "The command below also changes the {}: each change of a workload's template replaces all of its pods, so its probes are changed together.",
+            others.join(" and the ")
+        )
+    })
+}
+
+/// Commands about one workload.
+struct Shell<'a> {
+    /// The flag that names the context, where several were asked.
+    at: String,
+    address: &'a Address,
+}
+
+impl Shell<'_> {
+    fn kubectl(&self, rest: &str) -> String {
+        format!("kubectl {}-n {} {rest}", self.at, self.address.namespace)
+    }
+
+    fn annotate(&self, what: &str) -> String {
+        let Address { kind, name, .. } = self.address;
+        self.kubectl(&format!("annotate {} {name} probe-tuner.io/{what}", kind.word()))
+    }
+
+    /// What the kubelets told of checks that failed.
+    fn failures(&self) -> String {
+        self.kubectl("get events --field-selector reason=Unhealthy")
+    }
+}
+
 /// What a person may type, and what for.
 fn advice(explained: &Explained, e: &Explanation) -> Vec<(String, String)> {
-    let (j, a) = (&e.judgement, &e.address);
-    let at = recommendation::context_flag(explained.context.as_deref());
-    let (ns, kind, name) = (&a.namespace, a.kind.word(), &a.name);
-    let kubectl = |rest: String| format!("kubectl {at}-n {ns} {rest}");
-    let annotate = |what: &str| kubectl(format!("annotate {kind} {name} probe-tuner.io/{what}"));
-    let one = |what: &str, command: String| vec![(what.to_owned(), command)];
-    let last = |wanted: &dyn Fn(&crate::decide::Restart) -> bool| {
-        e.account.iter().flat_map(|a| &a.restarts).rev().find(|r| wanted(r)).map(|r| (r.pod.clone(), r.node.clone()))
-    };
+    let shell = Shell { at: recommendation::context_flag(explained.context.as_deref()), address: &e.address };
     if set_aside(explained) {
-        return one("let it be judged again", annotate("skip-"));
+        return vec![("let it be judged again".to_owned(), shell.annotate("skip-"))];
     }
-    if j.wanted != j.current {
-        let mut list = Vec::new();
-        if let Some(patch) = recommendation::patch(&explained.view, explained.context.as_deref()) {
-            let others = explained.view.judgements.iter().filter(|o| o.probe != j.probe && o.wanted != o.current);
-            let others: Vec<String> =
-                others.map(|o| format!("{} {} -> {}", o.probe.kind.word(), o.current, o.wanted)).collect();
-            let too = if others.is_empty() { String::new() } else { format!("; also {}", others.join(", ")) };
-            list.push((format!("take it now, with a rollout{too}"), patch));
-        }
-        list.push(("leave this workload alone".to_owned(), annotate("skip='your reason'")));
-        return list;
+    let changes = e.judgement.wanted != e.judgement.current;
+    let mut list = Vec::new();
+    if changes {
+        let patch = recommendation::patch(&explained.view, explained.context.as_deref());
+        list.extend(patch.map(|patch| ("take it now, with a rollout".to_owned(), patch)));
+    } else {
+        list = staying(e, &shell);
     }
+    let late = e.ahead.is_some_and(|a| a.reaching.is_some() || (a.trusted && a.foretold.is_some()));
+    if late && list.iter().all(|(_, command)| *command != shell.failures()) {
+        list.push(("which pods do not answer in time".to_owned(), shell.failures()));
+    }
+    if changes {
+        list.push(("leave this workload alone".to_owned(), shell.annotate("skip='your reason'")));
+    }
+    list
+}
+
+/// What helps where the numbers stay.
+fn staying(e: &Explanation, shell: &Shell<'_>) -> Vec<(String, String)> {
+    let (j, at) = (&e.judgement, &shell.at);
+    let (ns, kind, name) = (&e.address.namespace, e.address.kind.word(), &e.address.name);
+    let kubectl = |rest: String| shell.kubectl(&rest);
+    let one = |what: &str, command: String| vec![(what.to_owned(), command)];
     match j.reason {
         Reason::SickReplica => {
-            let Some((pod, node)) = last(&|r| r.cause.by_probe()) else {
+            let mut restarts = e.account.iter().flat_map(|a| &a.restarts).rev();
+            let Some((pod, node)) = restarts.find(|r| r.cause.by_probe()).map(|r| (&r.pod, &r.node)) else {
                 return one("look at the pods and their nodes", kubectl("get pods -o wide".into()));
             };
             let mut list = one("look at the pod", kubectl(format!("describe pod {pod}")));
@@ -158,7 +213,9 @@ fn advice(explained: &Explained, e: &Explanation) -> Vec<(String, String)> {
                 "what it said before it was killed".to_owned(),
                 kubectl(format!("logs {pod} -c {} --previous", j.probe.container)),
             ));
-            list.extend(node.map(|n| ("and at its node".to_owned(), format!("kubectl {at}describe node {n}"))));
+            list.extend(
+                node.as_ref().map(|n| ("and at its node".to_owned(), format!("kubectl {at}describe node {n}"))),
+            );
             list
         }
         Reason::Oom => one("what it uses, against its memory limit", kubectl("top pods --containers".into())),
@@ -166,9 +223,7 @@ fn advice(explained: &Explained, e: &Explanation) -> Vec<(String, String)> {
             one("its last words", kubectl(format!("logs {kind}/{name} -c {} --previous", j.probe.container)))
         }
         Reason::Sustained => one("what it is busy with", kubectl("top pods --containers".into())),
-        Reason::Synchronous => {
-            one("what its checks were told", kubectl("get events --field-selector reason=Unhealthy".into()))
-        }
+        Reason::Synchronous => one("what its checks were told", shell.failures()),
         Reason::Starved => {
             let mut list = one("what it uses, against its CPU limit", kubectl("top pods --containers".into()));
             list.push(("what runs on its nodes".to_owned(), format!("kubectl {at}top nodes")));
@@ -179,7 +234,7 @@ fn advice(explained: &Explained, e: &Explanation) -> Vec<(String, String)> {
             format!("kubectl {at}explain deployment.spec.template.spec.containers.startupProbe"),
         ),
         Reason::BoundConflict => {
-            one("say which of the two you mean, for example", annotate("detect-within=90s --overwrite"))
+            one("say which of the two you mean, for example", shell.annotate("detect-within=90s --overwrite"))
         }
         Reason::DataGap => {
             one("why kubelets cannot be read", format!("kubectl {at}-n probe-tuner logs deployment/probe-tuner"))
