@@ -77,3 +77,24 @@ fn the_picture_of_the_readme_is_that_of_the_day() {
     }
     assert_eq!(std::fs::read_to_string(file).unwrap(), picture, "draw it anew: UPDATE=1 cargo test --test demo");
 }
+
+#[test]
+fn a_storm_in_a_workload_of_which_one_replica_was_sick_says_what_has_changed() {
+    let day = run(&["demo"], false);
+    let told: Vec<Vec<&str>> = day.lines().map(|l| l.split_whitespace().collect()).collect();
+    let says = |word: &str| {
+        told.iter().filter(|w| w.get(3).is_some_and(|w| w.trim_end_matches([':', ',']) == word)).collect::<Vec<_>>()
+    };
+    let storms = says("STORM");
+    let both = says("SICK_REPLICA").into_iter().filter_map(|sick| storms.iter().find(|storm| storm[1] == sick[1]));
+    let both: Vec<String> = both.map(|storm| storm.join(" ")).collect();
+    assert!(!both.is_empty(), "{day}");
+    assert!(both.iter().all(|storm| storm.contains("STORM, since now it is more than one pod: ")), "{both:?}");
+}
+
+#[test]
+fn no_line_is_wider_than_a_hundred_columns() {
+    for line in run(&["demo"], false).lines() {
+        assert!(line.chars().count() <= 100, "{}: {line}", line.chars().count());
+    }
+}

@@ -63,11 +63,16 @@ fn opening(seed: u64, paint: Paint, out: &mut dyn Write) -> std::io::Result<()> 
     let s = demo::scale();
     writeln!(
         out,
-        "{}\n{} workloads, {} pods, {} nodes, a Monday from midnight to midnight, in a few seconds; nothing outside this\n\
-         process is touched. Fifteen workloads answer as recordings of real servers did, the others as their kind does.\n\
-         The day is played twice on the same events (seed {seed}): once with the probe numbers as the owners wrote them\n\
-         (\"untouched\"), and once, told below, with probe-tuner in mode auto. Numbers are PERIOD/TIMEOUT/THRESHOLD.\n\
-         So that a day has enough of them, containers truly hang or crash ten times as often as they usually do.\n",
+        "{}\n{} workloads, {} pods, {} nodes, a Monday from midnight to midnight, told in a few seconds;\n\
+         nothing outside this process is touched. Fifteen workloads answer as recordings of real servers\n\
+         did, the others as models of their kind. So that a day has enough of them, containers truly hang\n\
+         or crash ten times as often as they usually do.\n\n\
+         The day is played twice on the same events (seed {seed}): once with the numbers as the owners wrote\n\
+         them (\"untouched\"), and once, told here, with probe-tuner in mode auto. 10/1/3 means: a check\n\
+         every 10 s, 1 s for its answer, and a restart after 3 failures in a row. Words in capitals are\n\
+         reasons; docs/reference/reasons.md explains them.\n\n  \
+         ✗ a healthy container is killed (told once a workload)   → numbers change, with a rollout\n  \
+         ↗ numbers change on the owner's rollout   ✓ a rollout is done   · left alone, and why\n",
         paint.bold("probe-tuner demo: one day of a simulated cluster"),
         s.workloads,
         s.pods,
@@ -90,7 +95,7 @@ fn tell(line: &Line, paint: Paint, out: &mut dyn Write) -> std::io::Result<()> {
         return writeln!(out, "{}", paint.dim(&format!("{clock}  ──── {}", line.text)));
     }
     // The first line says it; what is longer goes on below.
-    let mut parts = wrap(&line.text, 92).into_iter();
+    let mut parts = wrap(&line.text, 69).into_iter();
     let first = parts.next().unwrap_or_default();
     writeln!(
         out,
@@ -126,23 +131,23 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
 fn closing(seed: u64, s: &Summary, paint: Paint, out: &mut dyn Write) -> std::io::Result<()> {
     let (a, b) = (&s.before, &s.after);
     let sum = |hours: &[usize]| hours.iter().sum::<usize>();
-    writeln!(out, "\n{}", paint.bold(&format!("{:<58} {:>14} {:>14}", "The day", "untouched", "probe-tuner")))?;
-    let mut row = |what: &str, a: String, b: String| writeln!(out, "{what:<58} {a:>14} {b:>14}");
+    writeln!(out, "\n{}", paint.bold(&format!("{:<60} {:>18} {:>18}", "The day", "untouched", "with probe-tuner")))?;
+    let mut row = |what: &str, a: String, b: String| writeln!(out, "{what:<60} {a:>18} {b:>18}");
     row("false restarts (healthy containers killed)", both(a).to_string(), both(b).to_string())?;
     row("  in workloads that may be changed", sum(&a.free).to_string(), sum(&b.free).to_string())?;
     row("    of these in the last twelve hours", sum(&a.free[12..]).to_string(), sum(&b.free[12..]).to_string())?;
     row("  in workloads whose owners or state forbid it", sum(&a.bound).to_string(), sum(&b.bound).to_string())?;
     row("workloads with a false restart", a.stricken.to_string(), b.stricken.to_string())?;
-    row("hangs found: how many, mean, slowest", times(&a.hangs), times(&b.hangs))?;
-    row("crashes found: how many, mean, slowest", times(&a.crashes), times(&b.crashes))?;
-    row("own rollouts (pods replaced)", rollouts(a), rollouts(b))?;
+    row("true hangs found: how many, mean time, slowest", times(&a.hangs), times(&b.hangs))?;
+    row("true crashes found: how many, mean time, slowest", times(&a.crashes), times(&b.crashes))?;
+    row("probe-tuner's rollouts (pods replaced by them)", rollouts(a), rollouts(b))?;
     row("owners' rollouts", a.owners_rollouts.to_string(), b.owners_rollouts.to_string())?;
-    row("  on which numbers rode", "0".into(), s.rode.to_string())?;
-    row("expected loss, pod-seconds a pod-year", thousands(a.loss), thousands(b.loss))?;
+    row("  of these, took new numbers along", "0".into(), s.rode.to_string())?;
+    row("time lost where numbers may be changed, seconds a pod-year", thousands(a.loss), thousands(b.loss))?;
     if !s.left.is_empty() {
         writeln!(out, "\n{}", paint.bold("Left alone, and why"))?;
         for left in &s.left {
-            let mut words = wrap(&left.words, 84).into_iter();
+            let mut words = wrap(&left.words, 60).into_iter();
             let first = words.next().unwrap_or_default();
             writeln!(out, "  {:<20} {:<16} {first}", left.who, paint.with("33", &format!("{:<16}", left.code)))?;
             for more in words {
@@ -152,7 +157,7 @@ fn closing(seed: u64, s: &Summary, paint: Paint, out: &mut dyn Write) -> std::io
     }
     writeln!(
         out,
-        "\nThe engine was told {} facts about {} checks, and is the one that the daemon runs.\n\n\
+        "\nThe engine, the same that the daemon runs, was told {} facts about {} checks.\n\n\
          Next:\n  \
          probe-tuner demo --seed {:<19} another day\n  \
          probe-tuner sim --families gc,noisy         weeks of it, against fixed numbers\n  \

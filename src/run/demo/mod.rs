@@ -199,6 +199,14 @@ fn leaves_alone(reason: Reason) -> bool {
     )
 }
 
+/// What is said of a change that was held until now, so that it does not seem to contradict what was said then.
+fn no_longer(held: Reason) -> String {
+    match held {
+        Reason::SickReplica => ", since now it is more than one pod".to_owned(),
+        held => format!(", since it is no longer {}", held.code()),
+    }
+}
+
 /// Why it is left alone, without what would be done otherwise; that is said in numbers.
 fn why_left(view: &View) -> String {
     let wished = view.judgements.iter().find(|j| j.wanted != j.current);
@@ -293,7 +301,7 @@ impl<'a> Narrator<'a> {
                     self.rode += 1;
                     self.changed.insert(*uid);
                     let from = world.settings();
-                    let text = format!("{from} → {to}  rides on its owner's rollout: no pod is replaced for it");
+                    let text = format!("rides on its owner's rollout: {from} becomes {to}");
                     self.say(at, Kind::Rode, name(world), text);
                 }
             }
@@ -303,10 +311,14 @@ impl<'a> Narrator<'a> {
                 let (from, to) = (step.from, step.to);
                 let text = match outcome {
                     Outcome::Applied { .. } if change.intent == Intent::Revert => {
-                        format!("{from} → {to}  {}: {}", Reason::Reverted.code(), change.message)
+                        format!("{}: {from} becomes {to}; {}", Reason::Reverted.code(), change.message)
                     }
-                    Outcome::Applied { .. } => format!("{from} → {to}  {}: {}", change.reason.code(), change.message),
-                    other => format!("{from} → {to} was not taken: {other:?}"),
+                    Outcome::Applied { .. } => {
+                        let since =
+                            self.reasons.get(&change.workload).map_or(String::new(), |(held, _)| no_longer(*held));
+                        format!("{}{since}: {from} becomes {to}; {}", change.reason.code(), change.message)
+                    }
+                    other => format!("{to} instead of {from} was not taken: {other:?}"),
                 };
                 self.rolling.insert(change.workload);
                 self.changed.insert(change.workload);
@@ -357,10 +369,7 @@ impl<'a> Narrator<'a> {
                     Some(FailureClass::Fast) => "refused".to_owned(),
                     _ => format!("no answer within {} s", settings.timeout()),
                 };
-                let text = format!(
-                    "healthy, and killed by its liveness probe: {met}, {} times in a row ({settings})",
-                    settings.threshold()
-                );
+                let text = format!("healthy, but killed: {met}, {} times in a row ({settings})", settings.threshold());
                 self.say(at, Kind::Killed, name(world), text);
             }
             self.known[i] = found;
@@ -401,7 +410,7 @@ impl<'a> Narrator<'a> {
             1 => format!("; a true fault found after {slowest:.0} s"),
             n => format!("; {n} true faults found, the slowest after {slowest:.0} s"),
         };
-        let text = format!("false restarts in this hour: {found} (untouched: {untouched}){hung}");
+        let text = format!("false restarts this hour: {found} (untouched: {untouched}){hung}");
         self.say(at, Kind::Hour, String::new(), text);
     }
 }
