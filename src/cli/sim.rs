@@ -8,23 +8,42 @@ use crate::sim::{Family, Losses};
 use clap::ValueEnum;
 use std::io::{IsTerminal, Write};
 
+const HELP: &str = "Families, each a kind of workload (src/sim/family.rs):
+  tuned      light gc cfs diurnal noisy coldstart leak brownout eventloop flat execslow shift blips;
+             the policy was tuned on them
+  held-out   release weekly flakydep; written down before any result was seen
+  last-look  reclaim nightlybatch hotkey; played for the published table only
+  kinds      slowstart crampedstart unready everykind; with readiness and startup probes besides
+  all        the first three groups
+
+Policies:
+  owner                as its owner wrote them; numbers with a name: kubernetes-default (10/1/3),
+                       advised (10/5/3), even (10/10/2)
+  load-rule p99-margin jacobson phi-accrual lifeguard
+                       rules that others have published, with their usual constants
+  probe-tuner          the engine, from the owner's numbers on; probe-tuner@P/T/K: from those on
+  hindsight            the best fixed numbers of each family; takes as long as all others together
+
+The defaults are 676 runs of 28 days, a few minutes: one core plays about three a second.
+docs/reference/policy-table.md says how to read the tables, and shows them for 20 seeds.
+
+Examples:
+  probe-tuner sim --families gc --seeds 1                a first look, in seconds
+  probe-tuner sim --families gc,noisy --days 182         half a year of two families
+  probe-tuner sim --policy 10/10/2,probe-tuner@10/12/2   who plays
+  probe-tuner sim --losses --policy even,probe-tuner     a cluster that loses scrapes and events
+  probe-tuner sim --families kinds --policy owner,probe-tuner
+  probe-tuner sim --families held-out -o json            for other programs";
+
 /// What the policy is measured against: families of simulated workloads, fixed seeds, every player on the same stalls.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
-probe-tuner sim --seeds 1000-1003                      a first look at the tuned ones; --families all plays all\n  \
-probe-tuner sim --families gc,noisy --days 182         half a year of two of them\n  \
-probe-tuner sim --policy 10/10/2,probe-tuner@10/12/2   who plays\n  \
-probe-tuner sim --losses --policy even,probe-tuner     a cluster that loses scrapes and events\n  \
-probe-tuner sim --families kinds --policy owner,probe-tuner  readiness and startup too\n  \
-probe-tuner sim --families held-out -o json            for other programs")]
+#[command(after_help = HELP)]
 pub struct Args {
-    /// Families by name, or the groups tuned, held-out, last-look; kinds: those with readiness and startup probes besides
+    /// Families of workloads, by name or in groups; both are listed below
     #[arg(long, value_delimiter = ',', value_name = "NAME", default_value = "tuned")]
     families: Vec<String>,
-    /// Who plays: P/T/K of liveness, or of all three kinds with a plus between (liveness+readiness+startup); owner (as
-    /// its owner wrote them), kubernetes-default, advised (10/5/3), even (10/10/2), load-rule, p99-margin, jacobson,
-    /// phi-accrual, lifeguard, probe-tuner, probe-tuner@P/T/K; hindsight: the best fixed numbers of each family, which
-    /// takes as long as all others together
+    /// Who plays: fixed numbers P/T/K (period, timeout, failures in a row) of liveness, or of all three kinds with a plus
+    /// between (liveness+readiness+startup); rules and the engine are listed below
     #[arg(
         long,
         value_delimiter = ',',
@@ -33,7 +52,8 @@ pub struct Args {
                          lifeguard,probe-tuner@10/12/2,probe-tuner@10/15/2,probe-tuner"
     )]
     policy: Vec<String>,
-    /// First and last seed
+    /// First and last seed. Stalls, faults and users' rollouts of a run are drawn from its seed, the same for every policy:
+    /// each policy plays each family once a seed, and more seeds make the figures surer
     #[arg(long, value_name = "A-B", default_value = "1000-1003")]
     seeds: String,
     /// Days of each run
@@ -131,5 +151,24 @@ fn read(args: &Args) -> Result<Match, Failure> {
             threads: args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get())),
         }),
         _ => Err(Failure::unreadable(problems)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_names_every_family_in_its_group() {
+        let all = |families: &[Family]| families.iter().map(|f| f.name()).collect::<Vec<_>>().join(" ");
+        for (group, families) in [
+            ("tuned", all(&Family::TUNED)),
+            ("held-out", all(&Family::HELD_OUT)),
+            ("last-look", all(&Family::LAST_LOOK)),
+            ("kinds", all(&Family::KINDS)),
+        ] {
+            assert!(HELP.contains(&format!("\n  {group:<10} {families};")), "{group}: {families}");
+        }
+        assert!(HELP.lines().all(|line| line.chars().count() <= 98));
     }
 }

@@ -149,7 +149,12 @@ pub fn table(game: &Match, rows: &[Row]) -> String {
 
 fn write_table(game: &Match, rows: &[Row], out: &mut String) -> std::fmt::Result {
     let (first, last) = game.seeds;
-    write!(out, "{} days, {} families, seeds {first}-{last}, five pods each", game.days, game.families.len())?;
+    let families = match game.families.as_slice() {
+        [one] => format!("family {}", one.name()),
+        several => format!("{} families", several.len()),
+    };
+    let seeds = if first == last { format!("seed {first}") } else { format!("seeds {first}-{last}") };
+    write!(out, "{} days, {families}, {seeds}, five pods each", game.days)?;
     if game.losses != Losses::default() {
         let Losses { scrapes, events, kubelet_restarts } = game.losses;
         let (scrapes, events, week) = (scrapes * 100.0, events * 100.0, kubelet_restarts * 7.0);
@@ -368,6 +373,13 @@ mod tests {
             }
         }
         rows
+    }
+
+    #[test]
+    fn one_family_and_one_seed_are_named_in_the_singular() {
+        let game = Match { families: vec![Family::Light], seeds: (7, 7), ..game() };
+        let text = table(&game, &example());
+        assert!(text.starts_with("28 days, family light, seed 7, five pods each.\n"), "{text}");
     }
 
     fn example() -> Vec<Row> {
