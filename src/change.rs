@@ -122,6 +122,16 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All verdicts.
+    pub const ALL: [Verdict; 6] = [
+        Verdict::Verified,
+        Verdict::Reverted,
+        Verdict::Contested,
+        Verdict::Refused,
+        Verdict::Abandoned,
+        Verdict::Superseded,
+    ];
+
     /// As our objects name it.
     pub const fn word(self) -> &'static str {
         match self {

@@ -1,6 +1,10 @@
 //! The metrics page: every name, type and label is what the reference says, since a name is for ever.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "support/labels.rs"]
+mod labels;
+
+use labels::LABELS;
 use probe_tuner::change::{Change, Intent, Outcome, Step, Verdict};
 use probe_tuner::engine::Phase;
 use probe_tuner::observation::Fact;
@@ -85,11 +89,17 @@ fn value(metrics: &Metrics, series: &str) -> String {
     found.unwrap_or_else(|| panic!("no {series} in\n{page}")).to_owned()
 }
 
-/// The reference, as the page gives it.
-fn reference(metrics: &Metrics) -> String {
+/// The labels that the page gives a metric, with their values.
+type Sets = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+
+fn without_prefix(name: &str) -> &str {
+    name.strip_prefix("probe_tuner_").unwrap()
+}
+
+/// The reference, as the page gives it, and the labels that were on it.
+fn reference(metrics: &Metrics) -> (String, Sets) {
     let (page, _) = metrics.page(false);
-    let (mut helps, mut types, mut labels) =
-        (BTreeMap::new(), BTreeMap::new(), BTreeMap::<String, BTreeMap<String, BTreeSet<String>>>::new());
+    let (mut helps, mut types, mut labels) = (BTreeMap::new(), BTreeMap::new(), Sets::new());
     for line in page.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             let (name, help) = rest.split_once(' ').unwrap();
@@ -112,41 +122,75 @@ fn reference(metrics: &Metrics) -> String {
          Generated from the page itself by `UPDATE=1 cargo test --test metrics`; the test fails while the two differ.\n\
          Served at `/metrics`, in OpenMetrics 1.0 to who accepts it and in Prometheus' text format 0.0.4 to others.\n\
          No label carries the name of an object; those stand in the log.\n\n\
-         | metric | type | labels | |\n|---|---|---|---|\n",
+         | metric | type | labels | counts |\n|---|---|---|---|\n",
     );
     for (name, kind) in types {
         let none = BTreeMap::new();
-        let sets = labels.get(&name).unwrap_or(&none).iter().filter(|(key, _)| *key != "le");
-        let sets: Vec<String> = sets
-            .map(|(key, values)| match OPEN.iter().find(|(label, _)| label == key) {
-                Some((_, words)) => format!("`{key}`: {words}"),
-                None => format!("`{key}`: {}", values.iter().cloned().collect::<Vec<_>>().join(", ")),
-            })
-            .collect();
-        text += &format!("| `{name}` | {kind} | {} | {} |\n", sets.join("; "), helps[&name]);
+        let keys = labels.get(&name).unwrap_or(&none).keys().filter(|key| *key != "le");
+        let keys: Vec<String> = keys.map(|key| format!("`{key}`")).collect();
+        text += &format!("| `{name}` | {kind} | {} | {} |\n", keys.join(", "), helps[&name]);
     }
-    text
+    text += "\n## Labels\n\n\
+             Each list is closed. Where a series is missing, its event has not happened yet.\n";
+    for label in LABELS {
+        let metrics: Vec<String> = label.metrics.iter().map(|m| format!("`probe_tuner_{m}`")).collect();
+        text += &format!("\n### `{}` of {}\n\nSays {}.\n\n", label.name, metrics.join(" and "), label.says);
+        let mut alike = Vec::new();
+        for (value, meaning) in label.values {
+            alike.push(format!("`{value}`"));
+            // Values without words of their own stand on one line with the next.
+            if !meaning.is_empty() {
+                text += &format!("- {}: {meaning}\n", alike.join(", "));
+                alike.clear();
+            }
+        }
+        if !alike.is_empty() {
+            text += &format!("- {}\n", alike.join(", "));
+        }
+    }
+    text += "\n### `reason` of `probe_tuner_held_workloads`\n\nSays what holds the change: a code of [reasons](reasons.md).\n";
+    text += "\n### `version` of `probe_tuner_build_info`\n\nSays the release that runs.\n";
+    (text, labels)
 }
 
-/// Labels whose list of values is longer than the page of one moment: what bounds it.
-const OPEN: [(&str, &str); 8] = [
-    ("rule", "a rule of shadow checks, of `observe`"),
-    ("kind", "a fact's kind, of `observation.rs`"),
-    (
-        "result",
-        "`ok` or the kind of the error, of `observe` and `prometheus`; of a past also `cut` and `empty`; of shadow checks `healthy`, `unhealthy`, `silent`, `unreached`, `stale`",
-    ),
-    ("reason", "a reason code, of `reason.rs`"),
-    ("verb", "an RBAC verb"),
-    ("code", "a status, its class (`4xx`), or `none` without an answer"),
-    ("resource", "a watched resource"),
-    ("version", "the release"),
-];
+/// The words that a function, or the arms of an enum's `match`, gives for a label.
+fn words(file: &str, part: &str) -> BTreeSet<String> {
+    let source = std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let (_, rest) = source.split_once(if part.ends_with('(') { part } else { "" }).unwrap();
+    let body = if part.ends_with('(') { rest.split_once("\n}\n").unwrap().0 } else { rest };
+    let arms = body.lines().filter(|line| part.ends_with('(') || line.trim_start().starts_with(part));
+    arms.filter_map(|line| line.split_once("=> \"")?.1.split_once('"').map(|(word, _)| word.to_owned())).collect()
+}
+
+#[test]
+fn the_reference_lists_the_values_that_the_program_gives_and_no_other() {
+    for label in LABELS.iter().filter(|label| !label.from.is_empty()) {
+        let known: BTreeSet<String> = label.values.iter().map(|(value, _)| (*value).to_owned()).collect();
+        let mut given: BTreeSet<String> = label.from.iter().flat_map(|(file, part)| words(file, part)).collect();
+        // These come from where a result is counted, not from a kind of failure.
+        given.extend(["ok", "cut", "empty"].map(str::to_owned).into_iter().filter(|word| known.contains(word)));
+        assert_eq!(known, given, "{} of {:?}", label.name, label.metrics);
+    }
+}
+
+#[test]
+fn every_label_on_the_page_is_explained_with_its_values() {
+    let (_, labels) = reference(&lived());
+    for (metric, sets) in &labels {
+        for (key, values) in sets.iter().filter(|(key, _)| !["le", "reason", "version"].contains(&key.as_str())) {
+            let told = LABELS.iter().find(|l| l.name == key && l.metrics.contains(&without_prefix(metric)));
+            let told = told.unwrap_or_else(|| panic!("{key} of {metric} is not explained"));
+            for value in values {
+                assert!(told.values.iter().any(|(known, _)| known == value), "{metric}{{{key}={value:?}}}");
+            }
+        }
+    }
+}
 
 #[test]
 fn the_reference_names_every_metric_with_its_type_and_labels() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/metrics.md");
-    let now = reference(&lived());
+    let (now, _) = reference(&lived());
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(path, &now).unwrap();
     }

@@ -158,7 +158,7 @@ impl Metrics {
         for what in Lost::ALL {
             metrics.dropped(what);
         }
-        for verdict in VERDICTS {
+        for verdict in Verdict::ALL {
             metrics.verifications(verdict);
         }
         for intent in [Intent::Tune, Intent::Revert].map(intent) {
@@ -305,9 +305,6 @@ impl Metrics {
         self.evidence_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 }
-
-const VERDICTS: [Verdict; 5] =
-    [Verdict::Verified, Verdict::Reverted, Verdict::Contested, Verdict::Refused, Verdict::Abandoned];
 
 fn family<const N: usize, M>(registry: &mut Registry, name: &str, help: &str) -> Family<[Label; N], M>
 where
