@@ -159,7 +159,8 @@ fn all_mistakes_of_broken_traces_come_at_once_and_nothing_is_lost_on_standard_ou
              error: {rows}:5: t_s: found \"1.5\", wanted at least 2, the row before: t_s never falls\n\n\
              error: {rows}:5: latency_ms: found \"-4\", {number}\n\n{hint}\n\n\
              error: {header}:1: t_s: found \"time,latency_ms,ok\", wanted a column t_s\n\n{hint}\n\n\
-             error: {absent}: cannot be read\n  cause: No such file or directory (os error 2)\n"
+             error: {absent}: cannot be read\n  cause: No such file or directory (os error 2)\n\n\
+             hint: name files that `probe-tuner record` has written, or - for standard input\n"
         )
     );
 }
@@ -182,8 +183,9 @@ fn a_trace_is_read_from_standard_input_and_a_short_one_is_called_too_short() {
     assert!(out.starts_with("exit 0\n--- out\nstandard input: 1800.0 s, 10 phases\n"), "{said}");
     assert_eq!(
         err,
-        "\nnote: standard input is too short to choose numbers by: 30 min of one pod show what each policy would have done then. Before it\n\
-         tightens anything, probe-tuner asks for a day of all pods and a release (THIN_EVIDENCE).\n"
+        "\nnote: standard input is too short to choose numbers by: 30 min of one pod show what each policy\n\
+         would have done then. Before it tightens anything, probe-tuner asks for a day of all pods and a\n\
+         release (THIN_EVIDENCE).\n"
     );
     let wrong = piped(&["replay", "-"], "t_s,latency_ms\n0,4\n");
     assert!(wrong.starts_with("exit 2\n--- out\n--- err\nerror: standard input:1: ok: "), "{wrong}");

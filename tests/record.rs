@@ -114,22 +114,15 @@ fn a_moment_that_falls_is_told_even_after_a_row_that_is_wrong_otherwise() {
 
 #[test]
 fn a_trace_without_rows_is_refused() {
-    check("t_s,latency_ms,ok\n# nothing\n", &[r#"1: found "", wanted at least one row after the header"#]);
+    check("t_s,latency_ms,ok\n# nothing\n", &[r#"1: found nothing, wanted at least one row after the header"#]);
 }
 
 #[test]
 fn a_file_without_a_header_is_refused() {
     for text in ["", "\n\n", "# only this\n"] {
-        check(text, &[r#"1: found "", wanted a header line with the columns t_s, latency_ms and ok"#]);
+        check(text, &[r#"1: found nothing, wanted a header line with the columns t_s, latency_ms and ok"#]);
     }
-    check(
-        "0,1,1\n1,1,1\n",
-        &[
-            r#"1: t_s: found "0,1,1", wanted a column t_s"#,
-            r#"1: latency_ms: found "0,1,1", wanted a column latency_ms"#,
-            r#"1: ok: found "0,1,1", wanted a column ok"#,
-        ],
-    );
+    check("0,1,1\n1,1,1\n", &[r#"1: found "0,1,1", wanted a header line with the columns t_s, latency_ms and ok"#]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `replay`: what each policy would have done on recorded traces.
 
 use super::backtest;
+use super::demo::wrap;
 use super::{Console, Exit, Failure, Problem};
 use crate::decide::about;
 use crate::picture;
@@ -82,7 +83,7 @@ struct Plays {
 
 #[derive(Debug, clap::Args)]
 struct PlayArgs {
-    /// What to play (repeatable); unless told every policy
+    /// What to play; may be repeated [default: every policy]
     #[arg(long, value_name = "NAME", value_parser = str::parse::<Policy>)]
     policy: Vec<Policy>,
     /// Play fixed numbers, as 10/1/3; policies that change theirs start from them
@@ -197,11 +198,12 @@ fn short(traces: &[(String, Trace)]) -> Option<String> {
     let mut all = traces.iter().filter(|(_, trace)| trace.seconds() + trace.median_step() < Span::DAY);
     let ((name, trace), more) = (all.next()?, all.count());
     let all = if more > 0 { " and others like it are" } else { " is" };
-    Some(format!(
-        "note: {name}{all} too short to choose numbers by: {} of one pod show what each policy would have done then. Before it\n\
-         tightens anything, probe-tuner asks for a day of all pods and a release (THIN_EVIDENCE).",
+    let words = format!(
+        "note: {name}{all} too short to choose numbers by: {} of one pod show what each policy would have done then. \
+         Before it tightens anything, probe-tuner asks for a day of all pods and a release (THIN_EVIDENCE).",
         about(trace.seconds())
-    ))
+    );
+    Some(wrap(&words, 100).join("\n"))
 }
 
 /// Whether this is standard input, by its usual name.
@@ -240,7 +242,10 @@ fn picture(traces: &[(String, Trace)], results: &[(String, Vec<Played>)], option
 /// Reads one trace, or says all that is wrong with it.
 fn read_trace(path: &Path) -> Result<Trace, Vec<Problem>> {
     let name = shown(path);
-    let unreadable = |error: std::io::Error| vec![Problem::new(format!("{name}: cannot be read")).because(&error)];
+    let unreadable = |error: std::io::Error| {
+        let problem = Problem::new(format!("{name}: cannot be read")).because(&error);
+        vec![problem.hint("name files that `probe-tuner record` has written, or - for standard input")]
+    };
     let mut bytes = Vec::new();
     let source: Box<dyn Read> =
         if piped(path) { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(unreadable)?) };

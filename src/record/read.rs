@@ -40,6 +40,9 @@ impl fmt::Display for Mistake {
         if !self.column.is_empty() {
             write!(f, "{}: ", self.column)?;
         }
+        if self.column.is_empty() && self.found.is_empty() {
+            return write!(f, "found nothing, wanted {}", self.wanted);
+        }
         write!(f, "found {:?}, wanted {}", self.found, self.wanted)
     }
 }
@@ -112,7 +115,7 @@ pub fn read(bytes: &[u8]) -> Result<Trace, Mistakes> {
         rows.extend(header.row(number, line, &mut before, &mut mistakes));
     }
     if header.is_none() {
-        mistakes.add(lines.max(1), "", b"", "a header line with the columns t_s, latency_ms and ok");
+        mistakes.add(lines.max(1), "", b"", HEADER);
     } else if rows_met == 0 {
         mistakes.add(lines, "", b"", "at least one row after the header");
     }
@@ -122,6 +125,9 @@ pub fn read(bytes: &[u8]) -> Result<Trace, Mistakes> {
     }
     Trace::new(rows, columns).ok_or(mistakes)
 }
+
+/// What a file begins with.
+const HEADER: &str = "a header line with the columns t_s, latency_ms and ok";
 
 /// Where each column stands.
 struct Header {
@@ -143,6 +149,11 @@ impl Header {
                 }
             }
             header.cells += 1;
+        }
+        if header.required == [None; 3] {
+            // No header of ours at all: to complain of each column would repeat it.
+            mistakes.add(number, "", line, HEADER);
+            return header;
         }
         for (column, place) in REQUIRED.into_iter().zip(header.required) {
             if place.is_none() {
