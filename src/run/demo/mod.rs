@@ -408,7 +408,7 @@ impl<'a> Narrator<'a> {
         let hung = match faults.len() {
             0 => String::new(),
             1 => format!("; a true fault found after {slowest:.0} s"),
-            n => format!("; {n} true faults found, the slowest after {slowest:.0} s"),
+            n => format!("; {n} true faults found, slowest after {slowest:.0} s"),
         };
         let text = format!("false restarts this hour: {found} (untouched: {untouched}){hung}");
         self.say(at, Kind::Hour, String::new(), text);
