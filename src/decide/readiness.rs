@@ -184,7 +184,7 @@ fn along(case: &Case<'_>, l: Settings, why: String) -> Choice {
             current,
             Reason::InPlace,
             format!(
-                "nothing within the owner's bounds gives up sooner than liveness {l}: wider ones would let readiness do so"
+                "none of the settings that are tried, within the owner's bounds, gives up sooner than liveness {l}"
             ),
         ),
         None => Choice::hold(
