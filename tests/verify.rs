@@ -4,16 +4,16 @@
 
 mod support;
 
-use probe_tuner::change::{Intent, Stage};
+use probe_tuner::change::{self, Intent, Stage};
 use probe_tuner::evidence::Evidence;
 use probe_tuner::memory::InFlight;
-use probe_tuner::observation::FailureClass;
+use probe_tuner::observation::{Counters, FailureClass, Sample};
 use probe_tuner::policy::Mode;
 use probe_tuner::probe::ProbeKind;
 use probe_tuner::units::{Name, Span, Timestamp, Uid};
 use probe_tuner::verify::{self, Step, Terms, Why};
-use probe_tuner::workload::{Container, Ended, Pod, Unpatchable, Workload};
-use support::fixtures::{change, renumbered, workload};
+use probe_tuner::workload::{Container, Ended, Pod, Probe, ProbeId, Unpatchable, Workload};
+use support::fixtures::{change, renumbered, settings, workload};
 
 /// The moment of the patch: a day has been watched before.
 const APPLIED: Timestamp = Timestamp::from_seconds(2 * 86_400);
@@ -42,17 +42,18 @@ fn pod(w: &Workload, n: u128, restarts: u32, at: Timestamp, ready: bool) -> Pod 
     }
 }
 
-/// A history of five pods: at which moments each next restart by a liveness probe was seen, and in which hours pod 0 was
-/// unready.
+/// A history of five pods: at which moments each next restart by a liveness probe was seen, in which hours pod 0 was
+/// unready, and from when until when no readiness check of two others was answered.
 struct History {
     workload: Workload,
     kills: Vec<Timestamp>,
     unready: Vec<(Timestamp, Timestamp)>,
+    silent: Option<(Timestamp, Timestamp)>,
 }
 
 impl History {
     fn new() -> Self {
-        History { workload: workload("shop", "web"), kills: Vec::new(), unready: Vec::new() }
+        History { workload: workload("shop", "web"), kills: Vec::new(), unready: Vec::new(), silent: None }
     }
 
     fn told(&self, until: Timestamp) -> Evidence {
@@ -61,7 +62,7 @@ impl History {
         let mut at = APPLIED - Span::DAY;
         e.workload(at, &self.workload);
         let (mut kills, mut restarts) = (self.kills.iter().peekable(), [0u32; 5]);
-        let mut next = 0;
+        let (mut next, mut counters) = (0, [Counters::default(); 5]);
         while at <= until {
             while let Some(kill) = kills.next_if(|k| **k <= at) {
                 let i = next % 5;
@@ -75,10 +76,24 @@ impl History {
                 let ready = i != 0 || !self.unready.iter().any(|(from, to)| *from <= at && at < *to);
                 e.pod(at, &pod(&self.workload, u128::try_from(i).unwrap(), *restarts, at, ready));
             }
+            for (i, c) in counters.iter_mut().enumerate().filter(|_| self.workload.probe(&readiness()).is_some()) {
+                if (1..=2).contains(&i) && self.silent.is_some_and(|(from, to)| from <= at && at < to) {
+                    c.failed += 10;
+                } else {
+                    (c.successful, c.count) = (c.successful + 12, c.count + 12);
+                    c.buckets.iter_mut().for_each(|b| *b += 12);
+                }
+                let pod = Uid::from_bits(u128::try_from(i).unwrap() + 1);
+                e.sample(at, &Sample { pod, probe: readiness(), counters: *c });
+            }
             at = at + Span::MINUTE;
         }
         e
     }
+}
+
+fn readiness() -> ProbeId {
+    ProbeId { container: "app".into(), kind: ProbeKind::Readiness }
 }
 
 fn flight(stage: Stage) -> InFlight {
@@ -227,6 +242,45 @@ fn longer_unready_than_before_is_worse() {
     // As long as before is no worse.
     h.unready.push((APPLIED - hours(3), APPLIED - hours(1)));
     assert_eq!(next(&flight(Stage::Watching), &patched(), &h.told(now), now), Step::Wait);
+}
+
+/// What comes of a change of readiness numbers after which pods were unready for longer, while two replicas were silent
+/// together for so long.
+fn silent_together(from: &str, to: &str, silent: Span) -> Step {
+    let mut h = History::new();
+    h.workload.probes.push(Probe { id: readiness(), settings: settings(to), ..h.workload.probes[0].clone() });
+    h.unready = vec![(WATCHED + hours(1), WATCHED + hours(3))];
+    h.silent = Some((WATCHED + hours(1), WATCHED + hours(1) + silent));
+    let mut f = flight(Stage::Watching);
+    f.change.steps = vec![change::Step { probe: readiness(), from: settings(from), to: settings(to) }];
+    let now = WATCHED + hours(4);
+    let patched = Workload { generation: 2, ..h.workload.clone() };
+    next(&f, &patched, &h.told(now), now)
+}
+
+#[test]
+fn slowness_of_several_that_the_former_readiness_gave_up_on_too_is_not_held_against_the_new() {
+    let minutes = |n| Span::MINUTE * n;
+    // Blind above 1 s, and half a minute is more than it tolerates.
+    assert_eq!(silent_together("10/1/3", "5/6/2", minutes(1)), Step::Wait);
+    assert_eq!(silent_together("10/5/3", "5/6/2", minutes(1)), Step::Wait);
+    // More patient than before in all.
+    assert_eq!(silent_together("10/6/2", "10/8/3", minutes(1)), Step::Wait);
+    // One that tolerates more than half a minute gives up on what lasts for more than two.
+    assert_eq!(silent_together("10/1/9", "5/6/2", minutes(10)), Step::Wait);
+}
+
+#[test]
+fn slowness_of_several_that_the_former_readiness_lived_through_is_held_against_a_tighter_one() {
+    let worse = |from, to, minutes| {
+        let step = silent_together(from, to, Span::MINUTE * minutes);
+        assert!(matches!(step, Step::Worse(Why::Unready(_))), "{from} to {to}: {step:?}");
+    };
+    // It answered between 5 and 10 s, which the former timeout waited for.
+    worse("10/10/2", "5/6/2", 1);
+    // Silence of a minute, which the former patience outlasted.
+    worse("10/1/9", "5/6/2", 1);
+    worse("30/6/6", "5/6/2", 10);
 }
 
 #[test]

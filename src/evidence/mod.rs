@@ -45,8 +45,9 @@ pub use season::{Basis, EPISODE, Foretold, JUDGED, Judged, Record, Season, WEEK,
 pub use seen::{Older, PRIOR_FALL, PRIOR_RATE, Seen, YEAR_SECONDS};
 pub use shadow::{Agreement, COMPARED_FROM, LONGEST, Long, Shadow};
 pub use start::{STARTS, Start, Starts};
-pub use table::{CLUSTERS, Cluster, EXTENTS, Edge, Epoch, Extent, HALF_LIFE, Table};
+pub use table::{CLUSTERS, Cluster, EXTENTS, Edge, Epoch, Extent, HALF_LIFE, OUTAGE_SECONDS, Table};
 pub use throttle::{Hour, THROTTLED, THROTTLED_HOURS, Throttled};
+pub use watch::TOGETHER_SECONDS;
 
 use crate::probe::Settings;
 use crate::units::{Name, Span, Timestamp};

@@ -191,6 +191,12 @@ impl Seen {
         self.slow_together
     }
 
+    /// Whether several replicas were slow together since a moment, and above an edge on its day or later.
+    pub fn slow_together_since(&self, since: Timestamp, edge: Edge) -> bool {
+        let day = self.regimes.get(edge.index()).and_then(|r| r.day);
+        self.slow_together >= Some(since) && day >= Some(day_of(since))
+    }
+
     /// When several replicas were last above 10 s, or failing, for more than two minutes.
     pub fn outage(&self) -> Option<Timestamp> {
         self.outage.1
@@ -369,7 +375,7 @@ impl Seen {
 
     pub(super) fn regime(&mut self, edge: usize, pod: Uid, at: Timestamp) {
         let r = &mut self.regimes[edge];
-        let day = at.nanos().div_euclid(Span::DAY.nanos());
+        let day = day_of(at);
         let several = r.last.is_some_and(|(other, then)| other != pod && at.since(then) <= TOGETHER);
         if several {
             self.slow_together = Some(at);
@@ -462,6 +468,10 @@ fn decay_of(hours: i64) -> f64 {
 
 fn hour(at: Timestamp) -> i64 {
     at.nanos().div_euclid(Span::HOUR.nanos())
+}
+
+fn day_of(at: Timestamp) -> i64 {
+    at.nanos().div_euclid(Span::DAY.nanos())
 }
 
 #[cfg(test)]

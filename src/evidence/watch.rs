@@ -15,6 +15,8 @@ pub(super) const GAP: Span = Span::from_nanos(300 * 1_000_000_000);
 const CLASS_STANDS: Span = Span::from_nanos(600 * 1_000_000_000);
 /// The kubelet's latency edges up to 1 s.
 pub(super) const LOW: usize = 8;
+/// Replicas are slow together above an edge once each of several would have needed this tolerance there, in seconds.
+pub const TOGETHER_SECONDS: f32 = 30.0;
 /// Slow runs are counted per pod in blocks of this length, of which the last two are kept: three to six hours.
 const BLOCK: Span = Span::from_nanos(3 * 3_600 * 1_000_000_000);
 
@@ -301,7 +303,7 @@ impl PodProbe {
         }
         for (i, edge) in Edge::LATENCY.into_iter().enumerate().take(visible) {
             let run = &self.open[i];
-            said.regime[i] = run.most > 0 && run.surely() >= 4 && run.so_far(edge, s) >= 30.0;
+            said.regime[i] = run.most > 0 && run.surely() >= 4 && run.so_far(edge, s) >= TOGETHER_SECONDS;
             if said.regime[i] {
                 self.regime_at[i] = Some(at);
             }

@@ -7,8 +7,8 @@
 //! A rollout is finished when the Deployment says so for its last generation (`observedGeneration` first: without it
 //! one reads the rollout before). Only then the watch begins, so that pods which start are not held against the change.
 
-use crate::change::{Intent, Stage};
-use crate::evidence::{Evidence, Tally};
+use crate::change::{self, Intent, Stage};
+use crate::evidence::{Edge, Evidence, OUTAGE_SECONDS, TOGETHER_SECONDS, Tally};
 use crate::memory::InFlight;
 use crate::policy::{Mode, Permission};
 use crate::probe::ProbeKind;
@@ -167,7 +167,7 @@ fn watch(flight: &InFlight, evidence: &Evidence, terms: &Terms, now: Timestamp) 
     if more_restarts(&c, done) {
         return Step::Worse(Why::Restarts(c));
     }
-    if !slow_together(flight, evidence) && longer_unready(&c, elapsed, terms.watch_for) {
+    if !slow_anyway(flight, evidence) && longer_unready(&c, elapsed, terms.watch_for) {
         return Step::Worse(Why::Unready(c));
     }
     // Good is what was watched: half a pod on average at least. Who was scaled to zero, or whose daemon was away, is
@@ -220,11 +220,25 @@ fn longer_unready(c: &Comparison, elapsed: Span, watch_for: Span) -> bool {
     elapsed.nanos() >= watch_for.nanos() / 8 && excess > seconds(UNREADY_AT_LEAST).max(0.005 * time)
 }
 
-/// Whether readiness numbers were changed and several replicas were slow together since: such a slowness makes pods
-/// unready under any numbers, and says nothing about these. A storm is answered in the middle of one.
-fn slow_together(flight: &InFlight, evidence: &Evidence) -> bool {
+/// Whether readiness numbers were changed and several replicas were slow together since, so that the former numbers would
+/// have made them unready as well: such a slowness says nothing about the new ones. A storm is answered in the middle of
+/// one.
+///
+/// The former ones would have where they were no more patient, or where they could not see above an edge, nor tolerate
+/// for so long, what was slow above it. What only the new ones do not live through is held against them.
+fn slow_anyway(flight: &InFlight, evidence: &Evidence) -> bool {
     let mut readiness = flight.change.steps.iter().filter(|s| s.probe.kind == ProbeKind::Readiness);
-    readiness.any(|s| evidence.seen(&s.probe).and_then(|seen| seen.slow_together()) >= Some(flight.since))
+    readiness.any(|&change::Step { ref probe, from, to }| {
+        let Some(seen) = evidence.seen(probe) else { return false };
+        let no_more_patient = from.timeout() <= to.timeout() && from.stall_tolerance() <= to.stall_tolerance();
+        let gives_up = |edge: Edge, seconds: f32| {
+            f64::from(from.timeout()) <= edge.seconds() && from.stall_tolerance() as f32 <= seconds
+        };
+        let top = Edge::LATENCY[Edge::visible(to.timeout()) - 1];
+        let mut edges = Edge::LATENCY.into_iter().filter(|e| no_more_patient || gives_up(*e, TOGETHER_SECONDS));
+        edges.any(|e| seen.slow_together_since(flight.since, e))
+            || gives_up(top, OUTAGE_SECONDS) && seen.outage() >= Some(flight.since)
+    })
 }
 
 /// Less than this is the tail of the pods' own start, or one slow check: no trend.
