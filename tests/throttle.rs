@@ -7,8 +7,10 @@ mod support;
 use probe_tuner::decide::{Prices, Urgency, explain};
 use probe_tuner::evidence::Evidence;
 use probe_tuner::observation::Throttling;
+use probe_tuner::probe::ProbeKind;
 use probe_tuner::reason::Reason;
-use probe_tuner::units::{Name, Span, Timestamp};
+use probe_tuner::units::{Name, Span, Timestamp, Uid};
+use probe_tuner::workload::{Pod, Probe, ProbeId};
 use proptest::prelude::*;
 use support::fixtures::{liveness, renumbered, settings, workload};
 use support::stage::{Answer, Stage, well};
@@ -161,6 +163,38 @@ fn stalled(throttled: bool) -> Stage {
         live(&mut s, &mut counted, 119, |_| throttled.then_some(0.7));
     }
     s
+}
+
+#[test]
+fn what_is_told_of_containers_beyond_the_tenth_is_dropped_and_counted() {
+    let mut w = workload("shop", "web");
+    let probe = |i: usize| Probe {
+        id: ProbeId { container: format!("app-{i}").into(), kind: ProbeKind::Liveness },
+        ..w.probes[0].clone()
+    };
+    w.probes = (0..12).map(probe).collect();
+    let pod = Pod {
+        uid: Uid::from_bits(7),
+        name: "web-7".into(),
+        workload: w.uid,
+        node: Some("node-1".into()),
+        probes: w.probes.clone(),
+        containers: Vec::new(),
+        terminating: false,
+        created: Timestamp::EPOCH,
+        ready: true,
+    };
+    let mut e = Evidence::new();
+    e.workload(Timestamp::EPOCH, &w);
+    e.pod(Timestamp::EPOCH, &pod);
+    for minute in 0..3 {
+        for p in &w.probes {
+            let (container, periods) = (p.id.container.clone(), 600 * minute);
+            let told = Throttling { pod: pod.uid, container, periods, throttled: periods };
+            e.throttling(Timestamp::EPOCH + Span::MINUTE * 5 * minute as i64, &told);
+        }
+    }
+    assert_eq!((e.load().throttled().len(), e.dropped().throttling), (10, 2 * 2));
 }
 
 #[test]

@@ -356,7 +356,7 @@ impl Engine {
 
     /// Facts about nobody known, unreadable evidence, and what was beyond a bound.
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.dropped.saturating_add(self.neighbours.dropped())
     }
 
     /// What is expected of a probe of which nothing is known: answers above 1 s, half-hours a pod-year, learnt over all

@@ -20,7 +20,11 @@ const HALF_LIFE: f64 = 14.0 * 86_400.0 / BIN.as_secs_f64();
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Neighbours(BTreeMap<Name, Node>);
+pub(super) struct Neighbours {
+    nodes: BTreeMap<Name, Node>,
+    /// What was not heard, or had to make room.
+    dropped: u64,
+}
 
 #[derive(Debug)]
 struct Node {
@@ -63,28 +67,35 @@ impl Node {
         (1.0 - none).clamp(0.0, 1.0) as f32
     }
 
-    fn count(&mut self, who: Uid, at: Timestamp) {
+    /// Whether another workload had to make room.
+    fn count(&mut self, who: Uid, at: Timestamp) -> bool {
         if let Some(s) = self.slow.iter_mut().find(|s| s.who == who) {
             let another = bin(at) > bin(s.at);
             (s.bins, s.at) = (s.bins(at) + f64::from(u8::from(another)), at.max(s.at));
-            return;
+            return false;
         }
-        if self.slow.len() >= MOST_SLOW
-            && let Some(oldest) = (0..self.slow.len()).min_by_key(|i| self.slow[*i].at)
-        {
+        let oldest = (0..self.slow.len()).min_by_key(|i| self.slow[*i].at).filter(|_| self.slow.len() >= MOST_SLOW);
+        if let Some(oldest) = oldest {
             self.slow.swap_remove(oldest);
         }
         self.slow.push(Slow { who, at, bins: 1.0 });
+        oldest.is_some()
     }
 }
 
 impl Neighbours {
     fn node(&mut self, name: &Name, at: Timestamp) -> Option<&mut Node> {
-        if self.0.len() >= MOST_NODES && !self.0.contains_key(name) {
+        if self.nodes.len() >= MOST_NODES && !self.nodes.contains_key(name) {
+            self.dropped += 1;
             return None;
         }
         let new = || Node { first: at, slow: Vec::new(), kills: Vec::new() };
-        Some(self.0.entry(name.clone()).or_insert_with(new))
+        Some(self.nodes.entry(name.clone()).or_insert_with(new))
+    }
+
+    /// What was not heard, or had to make room, since the beginning.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// A pod that is watched is on a node.
@@ -94,14 +105,14 @@ impl Neighbours {
 
     /// A workload has no pod on a node any more: it can be slow there no more.
     pub(super) fn left(&mut self, name: &Name, who: Uid) {
-        if let Some(node) = self.0.get_mut(name) {
+        if let Some(node) = self.nodes.get_mut(name) {
             node.slow.retain(|s| s.who != who);
         }
     }
 
     /// Lets go of a node that nobody is on.
     pub(super) fn forget(&mut self, name: &Name) {
-        self.0.remove(name);
+        self.nodes.remove(name);
     }
 
     /// A workload was slow on a node: which others had a container killed there in the five minutes before, when, and what
@@ -114,7 +125,8 @@ impl Neighbours {
         let told = others
             .map(|(uid, then)| (*uid, *then, NeighboursThen { slow: true, chance: node.chance(*uid, at) }))
             .collect();
-        node.count(who, at);
+        let made_room = node.count(who, at);
+        self.dropped += u64::from(made_room);
         told
     }
 
@@ -123,11 +135,15 @@ impl Neighbours {
     pub(super) fn killed(&mut self, name: &Name, who: Uid, at: Timestamp) -> Option<NeighboursThen> {
         let node = self.node(name, at)?;
         node.kills.retain(|(_, then)| at.since(*then) <= COMPANY);
-        if node.kills.len() < KILLS && !node.kills.contains(&(who, at)) {
+        let new = !node.kills.contains(&(who, at));
+        let room = node.kills.len() < KILLS;
+        if new && room {
             node.kills.push((who, at));
         }
         let slow = node.slow.iter().any(|s| s.who != who && at.since(s.at) <= COMPANY);
-        Some(NeighboursThen { slow, chance: node.chance(who, at) })
+        let said = NeighboursThen { slow, chance: node.chance(who, at) };
+        self.dropped += u64::from(new && !room);
+        Some(said)
     }
 }
 
@@ -198,17 +214,28 @@ mod tests {
         n.left(&node, uid(1));
         assert!(n.killed(&node, uid(2), at(1_000)).is_some_and(|n| !n.slow && n.chance < 0.01));
         n.forget(&node);
-        assert!(n.0.is_empty());
+        assert!(n.nodes.is_empty());
     }
 
     #[test]
-    fn the_workloads_and_the_kills_that_are_kept_of_a_node_are_bounded() {
+    fn the_workloads_and_the_kills_that_are_kept_of_a_node_are_bounded_and_the_others_counted() {
         let (mut n, node) = (Neighbours::default(), Name::from("node-1"));
         for i in 0..1_000 {
             n.slow(&node, uid(i), at(1));
             n.killed(&node, uid(i), at(1));
         }
-        let kept = n.0.get(&node).map(|n| (n.slow.len(), n.kills.len()));
+        let kept = n.nodes.get(&node).map(|n| (n.slow.len(), n.kills.len()));
         assert_eq!(kept, Some((MOST_SLOW, KILLS)));
+        assert_eq!(n.dropped(), 2_000 - (MOST_SLOW + KILLS) as u64);
+    }
+
+    #[test]
+    fn the_nodes_that_are_kept_are_bounded_and_what_is_not_heard_of_others_counted() {
+        let mut n = Neighbours::default();
+        for i in 0..MOST_NODES + 2 {
+            n.watch(&Name::from(format!("node-{i}")), at(1));
+        }
+        assert!(n.killed(&Name::from("one-more"), uid(1), at(1)).is_none());
+        assert_eq!((n.nodes.len(), n.dropped()), (MOST_NODES, 3));
     }
 }

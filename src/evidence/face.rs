@@ -395,7 +395,8 @@ impl Evidence {
             return;
         };
         if let Some(window) = quota.told(at, told.periods, told.throttled) {
-            self.load.throttle(at, &told.container, &window);
+            let room = self.load.throttle(at, &told.container, &window);
+            self.dropped.throttling = self.dropped.throttling.saturating_add(u32::from(!room));
         }
     }
 

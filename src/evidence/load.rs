@@ -94,11 +94,11 @@ impl Load {
         &self.throttled
     }
 
-    /// A window of one pod's container.
-    pub(super) fn throttle(&mut self, at: Timestamp, container: &Name, window: &Window) {
-        if let Some(known) = self.place(container) {
-            known.add(at, window);
-        }
+    /// A window of one pod's container; whether there was room for it.
+    #[must_use = "what is dropped is counted"]
+    pub(super) fn throttle(&mut self, at: Timestamp, container: &Name, window: &Window) -> bool {
+        let known = self.place(container);
+        known.map(|known| known.add(at, window)).is_some()
     }
 
     /// What is known of a container, made if it is new; `None` where there is no room.
@@ -139,17 +139,22 @@ impl Load {
         }
     }
 
-    pub(super) fn merge(&mut self, mut other: Load) {
+    /// Says of how many containers there was no room for what the other knew.
+    #[must_use = "what is dropped is counted"]
+    pub(super) fn merge(&mut self, mut other: Load) -> u32 {
         let hour = self.hour.max(other.hour);
         self.decay_to(hour);
         other.decay_to(hour);
         self.nodes.merge(&other.nodes);
         self.pods.merge(&other.pods);
+        let mut dropped = 0;
         for theirs in &other.throttled {
-            if let Some(mine) = self.place(&theirs.container) {
-                mine.merge(theirs);
+            match self.place(&theirs.container) {
+                Some(mine) => mine.merge(theirs),
+                None => dropped += 1,
             }
         }
+        dropped
     }
 }
 

@@ -55,7 +55,8 @@ impl Evidence {
                 self.dropped.strangers = self.dropped.strangers.saturating_add(1);
             }
         }
-        self.load.merge(other.load);
+        let beyond = self.load.merge(other.load).saturating_add(other.dropped.throttling);
+        self.dropped.throttling = self.dropped.throttling.saturating_add(beyond);
         self.dropped.pods = self.dropped.pods.saturating_add(other.dropped.pods);
         self.dropped.probes = self.dropped.probes.saturating_add(other.dropped.probes);
         self.dropped.strangers = self.dropped.strangers.saturating_add(other.dropped.strangers);

@@ -72,6 +72,8 @@ pub struct Dropped {
     pub probes: u32,
     /// Facts about pods or probes that nobody announced.
     pub strangers: u32,
+    /// What was told of how often containers beyond the tenth were throttled.
+    pub throttling: u32,
 }
 
 /// How full a node is.
