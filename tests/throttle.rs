@@ -5,8 +5,9 @@
 mod support;
 
 use probe_tuner::decide::{Prices, Urgency, explain};
+use probe_tuner::engine::{Engine, Rules};
 use probe_tuner::evidence::Evidence;
-use probe_tuner::observation::Throttling;
+use probe_tuner::observation::{Fact, Observation, Throttling};
 use probe_tuner::probe::ProbeKind;
 use probe_tuner::reason::Reason;
 use probe_tuner::units::{Name, Span, Timestamp, Uid};
@@ -184,17 +185,24 @@ fn what_is_told_of_containers_beyond_the_tenth_is_dropped_and_counted() {
         created: Timestamp::EPOCH,
         ready: true,
     };
-    let mut e = Evidence::new();
-    e.workload(Timestamp::EPOCH, &w);
-    e.pod(Timestamp::EPOCH, &pod);
+    let (uid, mut engine) = (w.uid, Engine::new(Rules::default(), Timestamp::EPOCH));
+    let mut learn = |at, fact| engine.observe(Observation { at, fact });
+    learn(Timestamp::EPOCH, Fact::Workload(Box::new(w.clone())));
+    learn(Timestamp::EPOCH, Fact::Pod(Box::new(pod.clone())));
     for minute in 0..3 {
         for p in &w.probes {
             let (container, periods) = (p.id.container.clone(), 600 * minute);
             let told = Throttling { pod: pod.uid, container, periods, throttled: periods };
-            e.throttling(Timestamp::EPOCH + Span::MINUTE * 5 * minute as i64, &told);
+            learn(Timestamp::EPOCH + Span::MINUTE * 5 * minute as i64, Fact::Throttling(told));
         }
     }
+    let e = engine.evidence(uid).unwrap();
     assert_eq!((e.load().throttled().len(), e.dropped().throttling), (10, 2 * 2));
+    // And so they are on the metrics page, each once.
+    for turn in 1..3 {
+        let _ = engine.turn(Timestamp::EPOCH + Span::HOUR * turn);
+        assert_eq!(engine.dropped(), 4);
+    }
 }
 
 #[test]

@@ -141,6 +141,8 @@ struct Entry {
     gate: Gate,
     note: Option<String>,
     ended: Vec<Ended>,
+    /// What its evidence had no room for, as far as [`Engine::dropped`] counts it.
+    dropped: u64,
     gone: bool,
     /// Its record cannot be read: it is left alone, and the record too.
     illegible: bool,
@@ -258,6 +260,8 @@ impl Engine {
             self.rules.prices.slow_rate = model::learn(liveness, now);
         }
         for e in self.workloads.values_mut() {
+            let beyond = e.evidence.dropped().beyond_bounds();
+            self.dropped += beyond.saturating_sub(std::mem::replace(&mut e.dropped, beyond));
             e.progress(&self.rules, now);
             e.judge(&self.rules, now);
         }
@@ -354,7 +358,8 @@ impl Engine {
         self.workloads.values().map(|e| &e.workload)
     }
 
-    /// Facts about nobody known, unreadable evidence, and what was beyond a bound.
+    /// Facts about nobody known, unreadable evidence, and what was beyond a bound; beyond one of evidence's own, as of the
+    /// last turn.
     pub fn dropped(&self) -> u64 {
         self.dropped.saturating_add(self.neighbours.dropped())
     }
@@ -408,6 +413,7 @@ impl Engine {
             gate: Gate::Nothing,
             note: None,
             ended: Vec::new(),
+            dropped: 0,
             gone: false,
             illegible: false,
             workload: w.clone(),

@@ -76,6 +76,13 @@ pub struct Dropped {
     pub throttling: u32,
 }
 
+impl Dropped {
+    /// All that a bound had no room for: strangers are beyond none.
+    pub fn beyond_bounds(&self) -> u64 {
+        [self.pods, self.probes, self.throttling].map(u64::from).iter().sum()
+    }
+}
+
 /// How full a node is.
 #[derive(Clone, Debug, PartialEq)]
 struct NodeHeat {
