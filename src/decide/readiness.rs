@@ -74,8 +74,11 @@ pub fn sooner(r: Settings, l: Settings) -> bool {
 /// What of it is known says nothing here: it is for liveness numbers that nobody has lived with yet, and for a probe that
 /// sees nothing above its timeout.
 fn beside(case: &Case<'_>, l: Settings) -> Option<Settings> {
-    let all = fitting(case, l).filter(|s| case.permitted(*s));
-    all.max_by_key(|s| (s.timeout(), s.stall_tolerance(), s.refusal_tolerance()))
+    most_patient(fitting(case, l).filter(|s| case.permitted(*s)))
+}
+
+fn most_patient(candidates: impl Iterator<Item = Settings>) -> Option<Settings> {
+    candidates.max_by_key(|s| (s.timeout(), s.stall_tolerance(), s.refusal_tolerance()))
 }
 
 /// Within the owner's bounds, and sooner than liveness `l`; whether or not it asks for approvals.
@@ -180,18 +183,18 @@ fn along(case: &Case<'_>, l: Settings, why: String) -> Choice {
             reason: if tighter(wanted, current) { Reason::Tighten } else { Reason::Loosen },
             message: format!("{}: {why}", difference(current, wanted)),
         },
-        None if fitting(case, l).next().is_none() => Choice::hold(
-            current,
-            Reason::InPlace,
-            format!(
-                "none of the settings that are tried, within the owner's bounds, gives up sooner than liveness {l}"
+        None => match most_patient(fitting(case, l)) {
+            Some(ideal) => Choice::hold(
+                current,
+                Reason::NeedsApproval,
+                format!("{ideal} gives up sooner than liveness {l}, and is a change that two people must approve"),
             ),
-        ),
-        None => Choice::hold(
-            current,
-            Reason::NeedsApproval,
-            format!("{why}; nothing that may be taken without two people's approval gives up sooner than liveness {l}"),
-        ),
+            None => Choice::hold(
+                current,
+                Reason::InPlace,
+                format!("nothing that is tried within the owner's bounds gives up sooner than liveness {l}"),
+            ),
+        },
     }
 }
 

@@ -393,12 +393,9 @@ impl Belief {
         (at * factor).min(tail.rate() * tail.survival((tolerance - self.period).max(0.0)))
     }
 
-    /// Those by timeouts. What lasts above an edge lasts above each lower one: a timeout has no fewer than any larger one
-    /// that tolerates as much, whatever each edge by itself would say.
+    /// Those by timeouts.
     pub fn slow(&self, s: Settings) -> Rate {
-        let each =
-            self.edges(s.timeout()).map(|e| self.exceeding(self.tail(e), s.stall_tolerance() as f64, s.period()));
-        each.fold(Rate::default(), |most, r| if r.mean > most.mean { r } else { most })
+        self.beyond(s.timeout(), s.stall_tolerance() as f64, s.period())
     }
 
     /// The edge by which a timeout is judged, and those above it that have been visible long enough.
@@ -412,10 +409,14 @@ impl Belief {
         self.exceeding(self.tail(Edge::Fast), s.refusal_tolerance() as f64, s.period())
     }
 
-    /// False restarts a pod-year by whatever lasts beyond `tolerance` seconds above an edge, asked at a period: the
-    /// curve on which [`Belief::slow`] and [`Belief::fast`] are points.
-    pub fn beyond(&self, edge: Edge, tolerance: f64, period: u32) -> Rate {
-        self.exceeding(self.tail(edge), tolerance, period)
+    /// False restarts a pod-year by whatever lasts beyond `tolerance` seconds above a timeout, asked at a period: the curve
+    /// on which [`Belief::slow`] is a point.
+    ///
+    /// What lasts above an edge lasts above each lower one: a timeout has no fewer than any larger one that tolerates as
+    /// much, whatever each edge by itself would say.
+    pub fn beyond(&self, timeout: u32, tolerance: f64, period: u32) -> Rate {
+        let each = self.edges(timeout).map(|edge| self.exceeding(self.tail(edge), tolerance, period));
+        each.fold(Rate::default(), |most, rate| if rate.mean > most.mean { rate } else { most })
     }
 
     /// Whether an edge has been visible long enough to judge timeouts by it.

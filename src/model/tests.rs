@@ -190,6 +190,11 @@ fn a_timeout_is_not_believed_safer_than_a_larger_one_that_tolerates_as_much() {
     assert!(belief.slow(long).mean > 3.0, "{:?}", belief.slow(long));
     assert_eq!(belief.slow(short), belief.slow(long));
     assert!(belief.mean(short) > 3.0);
+    // Nor are the curves on which they stand.
+    for tolerance in [8.0, 12.0, 20.0, 24.0, 40.0] {
+        let [short, long] = [short, long].map(|s| belief.beyond(s.timeout(), tolerance, s.period()).mean);
+        assert!(short >= long, "{tolerance} s: {short}, {long}");
+    }
     // Of what has hardly been visible nothing is said.
     belief.usable[Edge::Ten.index()] = false;
     assert!(belief.slow(short).mean < 1.0, "{:?}", belief.slow(short));

@@ -194,8 +194,7 @@ fn change(wish: &Wish<'_>) -> Option<(Rank, Change)> {
 }
 
 /// Whether two wishes are those of liveness and readiness of one container, and either alone would end that readiness
-/// gives up sooner. Where it does not today, nothing is
-/// broken, and a storm does not wait for it.
+/// gives up sooner. Where it does not today, nothing is broken by either, and a storm does not wait for the other.
 fn together(a: &Judgement, b: &Judgement) -> bool {
     let (l, r) = match (a.probe.kind, b.probe.kind) {
         (ProbeKind::Liveness, ProbeKind::Readiness) => (a, b),

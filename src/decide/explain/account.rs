@@ -215,7 +215,7 @@ pub(super) fn curves(case: &Case<'_>, wanted: Settings) -> Vec<Curve> {
     let curve = |s: Settings| {
         let edge = belief.edge(s.timeout());
         let point = |tolerance: f64| {
-            let rate = belief.beyond(edge, tolerance, s.period());
+            let rate = belief.beyond(s.timeout(), tolerance, s.period());
             Point { tolerance, mean: rate.mean, upper: rate.upper() }
         };
         let from = edge.seconds();
