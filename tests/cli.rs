@@ -1,7 +1,8 @@
 //! The command line from outside: exit code, standard output, standard error, as one text.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -20,11 +21,17 @@ fn run(args: &[&str]) -> String {
 
 /// A kubeconfig with two contexts: `shut`, where nobody listens, and `other`.
 fn kubeconfig(name: &str) -> PathBuf {
+    kubeconfig_of(name, 9)
+}
+
+/// The same for a server on a port of this machine.
+fn kubeconfig_of(name: &str, port: u16) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.yaml", std::process::id()));
     let text = "apiVersion: v1\nkind: Config\ncurrent-context: shut\n\
-                clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\n\
+                clusters: [{name: c, cluster: {server: 'http://127.0.0.1:PORT'}}]\n\
                 users: [{name: u, user: {}}]\n\
                 contexts: [{name: shut, context: {cluster: c, user: u}}, {name: other, context: {cluster: c, user: u}}]\n";
+    let text = text.replace("PORT", &port.to_string());
     std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
     path
 }
@@ -206,4 +213,23 @@ fn a_kubeconfig_that_is_not_there_is_named_once() {
         "exit 2\n--- out\n--- err\nerror: /nonexistent/kubeconfig: cannot be read\n  cause: No such file or directory (os error 2)\n\n\
          hint: name the file with --kubeconfig or $KUBECONFIG\n"
     );
+}
+
+#[test]
+fn who_waits_for_a_cluster_that_does_not_answer_is_told_so() {
+    // Connections are taken by the system, and nobody reads them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let path = kubeconfig_of("silent", silent.local_addr().unwrap().port());
+    let mut asking = program()
+        .args(["explain", "shop/web", "--kubeconfig"])
+        .arg(&path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = String::new();
+    BufReader::new(asking.stderr.take().unwrap()).read_line(&mut told).unwrap();
+    asking.kill().unwrap();
+    asking.wait().unwrap();
+    assert_eq!(told, "note: context shut has not answered within 10 s; waiting for another 60 s at most\n");
 }

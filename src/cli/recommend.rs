@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::run::daemon::Setup;
 use crate::run::recommend::{Pass, Scope, recommend};
 use crate::units::Name;
+use std::io::Write;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -92,7 +93,16 @@ pub(super) async fn look(cluster: &Cluster, config: Config, scope: Scope) -> Res
         Ok(Err(error)) if !matches!(&error, kube::Error::Api(status) if status.code == 403) => {
             return Err(cluster.failure("look at it", "get /version", &error));
         }
-        _ => {}
+        Ok(_) => {}
+        // Who waits should know for what. It is nobody's data: what cannot be written is not missed.
+        Err(_) => writeln!(
+            std::io::stderr(),
+            "note: context {} has not answered within {} s; waiting for another {} s at most",
+            cluster.context,
+            ANSWERS_WITHIN.as_secs(),
+            WITHIN.as_secs()
+        )
+        .unwrap_or_default(),
     }
     let setup = Setup { config, client: cluster.client.clone(), roots: cluster.roots.clone() };
     recommend(&setup, scope, WITHIN).await.map_err(failure)
