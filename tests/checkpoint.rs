@@ -3,7 +3,7 @@
 
 mod support;
 
-use probe_tuner::evidence::{Basis, Evidence, Foretold, Record};
+use probe_tuner::evidence::{Basis, Edge, Evidence, Foretold, Record};
 use probe_tuner::observation::{Throttling, Usage};
 use probe_tuner::units::Span;
 use support::fixtures::{liveness, renumbered, workload};
@@ -59,18 +59,6 @@ fn lived_on() -> Stage {
 #[test]
 fn evidence_of_format_3_is_still_read() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/evidence/format-3.bin");
-    if std::env::var_os("MAKE3").is_some() {
-        // One probe of which nothing new is known has one byte less, and so has the whole.
-        let now = lived().evidence.encode();
-        let made = (4..now.len() - 1).filter(|i| now[*i] == 0).find_map(|i| {
-            let mut old = now.clone();
-            old[3] = 3;
-            old.pop();
-            old.remove(i);
-            Evidence::decode(&old).is_ok_and(|e| e.encode() == now).then_some(old)
-        });
-        std::fs::write(path, made.unwrap()).unwrap();
-    }
     let old = Evidence::decode(&std::fs::read(path).unwrap()).unwrap();
     let seen = old.seen(&liveness()).unwrap();
     assert_eq!(seen.season().record(), Record { hits: 1, misses: 0, surprises: 1 });
@@ -81,18 +69,34 @@ fn evidence_of_format_3_is_still_read() {
     assert_eq!((old.load().throttled().len(), seen.shadow()), (0, None));
     let new = Evidence::decode(&old.encode()).unwrap();
     assert_eq!((new.encode(), new.load()), (old.encode(), old.load()));
-    assert_eq!(old.encode()[3], 4);
+    assert_eq!(old.encode()[3], 5);
+}
+
+#[test]
+fn evidence_of_format_4_is_still_read() {
+    let old = Evidence::decode(include_bytes!("data/evidence/format-4.bin")).unwrap();
+    let seen = old.seen(&liveness()).unwrap();
+    // How many half-hours a day had nobody had counted: each is taken for one that comes for itself.
+    for epoch in [seen.this(), seen.past()] {
+        assert!((epoch.table(Edge::One).bout(2.0) - 1.0).abs() < 1e-6);
+    }
+    assert!(seen.past().table(Edge::One).clusters_from(0.0) > 3.0);
+    assert!(seen.shadow().is_some() && old.load().throttled().len() == 1);
+    let new = Evidence::decode(&old.encode()).unwrap();
+    assert_eq!((new.encode(), new.probes()), (old.encode(), old.probes()));
 }
 
 #[test]
 fn evidence_of_this_format_is_read_as_it_was_written() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/evidence/format-4.bin");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/evidence/format-5.bin");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(path, lived_on().evidence.encode()).unwrap();
     }
     let bytes = std::fs::read(path).unwrap();
     let e = Evidence::decode(&bytes).unwrap();
     assert_eq!(e.encode(), bytes);
+    let past = e.seen(&liveness()).unwrap().past().table(Edge::One);
+    assert!(past.bout(300.0) > 1.5, "some half-hours of each of three nights, {}", past.bout(300.0));
     let shadow = e.seen(&liveness()).unwrap().shadow().unwrap();
     assert!(shadow.checks() > 900.0 && shadow.longest()[0].latency == Some(Span::from_millis(2_500)), "{shadow:?}");
     let throttled = &e.load().throttled()[0];
@@ -110,8 +114,8 @@ fn everything_that_is_kept_comes_back() {
 
 #[test]
 fn wherever_it_is_cut_or_changed_it_is_an_error_or_evidence() {
-    let bytes = include_bytes!("data/evidence/format-4.bin");
-    for at in 0..bytes.len() {
+    let all: [&[u8]; 2] = [include_bytes!("data/evidence/format-4.bin"), include_bytes!("data/evidence/format-5.bin")];
+    for (bytes, at) in all.into_iter().flat_map(|bytes| (0..bytes.len()).map(move |at| (bytes, at))) {
         assert!(Evidence::decode(&bytes[..at]).is_err(), "cut at byte {at}");
         let mut changed = bytes.to_vec();
         changed[at] ^= 0x81;

@@ -76,6 +76,48 @@ fn timeouts_that_restart_two_replicas_are_a_storm_and_are_answered_at_once() {
 }
 
 #[test]
+fn where_containers_truly_break_every_day_two_at_once_are_no_storm_and_three_are() {
+    let mut s = stage("10/8/2");
+    s.starts = 20;
+    for n in 0..8 {
+        s.play(Span::HOUR * 20, stalls(|i| i == n % 4, 60, 25));
+    }
+    assert_eq!(s.evidence.restarts().len(), 8);
+    s.play(Span::MINUTE * 4, stalls(|i| i < 2, 60, 25));
+    assert_eq!((s.evidence.restarts().len(), s.judge().reason == Reason::Storm), (10, false), "{}", s.judge().message);
+    s.play(Span::MINUTE * 4, stalls(|i| i == 2, 60, 25));
+    assert_eq!((s.evidence.restarts().len(), s.judge().reason), (11, Reason::Storm), "{}", s.judge().message);
+    // Of one that nobody has seen break, two are enough; and whatever broke before, half of the replicas.
+    let mut s = stage("10/8/2");
+    s.play(Span::MINUTE * 4, stalls(|i| i < 2, 60, 25));
+    assert_eq!(s.judge().reason, Reason::Storm, "{}", s.judge().message);
+}
+
+#[test]
+fn a_replica_that_was_ill_yesterday_does_not_make_today_s_storm_an_accident() {
+    let mut s = stage("10/8/2");
+    s.starts = 20;
+    s.play(Span::HOUR * 12, stalls(|i| i == 4, 60, 400));
+    assert!(s.evidence.restarts().len() > 6, "{}", s.evidence.restarts().len());
+    s.play(Span::HOUR * 12, well);
+    s.play(Span::MINUTE * 4, stalls(|i| i < 2, 60, 25));
+    assert_eq!(s.judge().reason, Reason::Storm, "{}", s.judge().message);
+}
+
+#[test]
+fn both_of_two_replicas_are_a_storm_however_often_one_breaks() {
+    let mut w = renumbered(workload("shop", "web"), "10/8/2");
+    w.replicas = 2;
+    let mut s = Stage::of(w);
+    s.starts = 20;
+    for n in 0..8 {
+        s.play(Span::HOUR * 20, stalls(|i| i == n % 2, 60, 25));
+    }
+    s.play(Span::MINUTE * 4, stalls(|_| true, 60, 25));
+    assert_eq!(s.judge().reason, Reason::Storm, "{}", s.judge().message);
+}
+
+#[test]
 fn the_only_replica_must_be_restarted_three_times_to_be_a_storm() {
     let mut w = renumbered(workload("shop", "web"), "10/1/3");
     w.replicas = 1;
@@ -364,6 +406,30 @@ fn spells_of_refusals_of_single_replicas_are_met_with_the_threshold() {
     let j = s.judge();
     assert!(j.wanted.refusal_tolerance() >= 14, "{} {}", j.wanted, j.message);
     assert_eq!(j.urgency, Urgency::WithNextRollout);
+}
+
+#[test]
+fn failures_of_which_nothing_tells_are_taken_for_what_checks_of_the_probe_nearly_always_do() {
+    let above_ten = |told: i64, mixed: bool| {
+        let mut s = stage("10/12/3");
+        for _ in 0..told {
+            s.play(Span::HOUR, |i, t| match t {
+                60..=69 if i == 1 => Answer::Refused,
+                70..=79 if i == 1 && mixed => Answer::After(60.0),
+                _ => well(i, t),
+            });
+        }
+        // Too long ago for what was told then to stand for it.
+        s.play(Span::HOUR, well);
+        s.events = false;
+        s.play(Span::HOUR, refuses(|i| i == 2, 60, 9));
+        let seen = s.evidence.seen(&liveness()).unwrap();
+        (seen.this().table(Edge::Ten).extents().len(), seen.this().table(Edge::Fast).extents().len())
+    };
+    assert_eq!(above_ten(5, false), (1, 1));
+    assert_eq!(above_ten(25, false), (0, 1));
+    // Spells in which checks also timed out are spells of both.
+    assert_ne!(above_ten(25, true).0, 0);
 }
 
 #[test]

@@ -308,3 +308,14 @@ fn checks_that_succeed_add_exposure_and_nothing_else() {
         assert!(now.2 > exposure, "{edge:?}: {exposure} {}", now.2);
     }
 }
+
+#[test]
+fn of_two_that_recover_in_one_scrape_neither_is_sick_for_having_been_heard_first() {
+    let trouble = [(121, 0, 301), (1, 0, 301), (73, 0, 323), (164, 76, 311), (242, 22, 333)];
+    let told = |order| {
+        let mut s = Stage::ordered(renumbered(workload("shop", "web"), "30/10/5"), order);
+        suffer(&mut s, &trouble, None);
+        s.evidence.seen(&liveness()).unwrap().this().clone()
+    };
+    assert_eq!(told(vec![0, 1, 2, 3, 4]), told(vec![4, 3, 0, 1, 2]));
+}

@@ -129,7 +129,7 @@ fn evidence_of_format_1_is_still_read() {
     assert_eq!((seen.slow_together(), old.restarts()[0].relapsed), (None, false));
     let new = Evidence::decode(&old.encode()).unwrap();
     assert_eq!((new.encode(), new.seen(&id)), (old.encode(), Some(seen)));
-    assert_eq!(old.encode()[3], 4);
+    assert_eq!(old.encode()[3], 5);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn evidence_of_format_2_is_still_read() {
     assert!(old.restarts().iter().all(|r| !r.ailed) && !seen.cured());
     let new = Evidence::decode(&old.encode()).unwrap();
     assert_eq!((new.encode(), new.seen(&id)), (old.encode(), Some(seen)));
-    assert_eq!(old.encode()[3], 4);
+    assert_eq!(old.encode()[3], 5);
 }
 
 #[test]
@@ -235,41 +235,6 @@ fn refusals_that_end_in_a_kill_are_no_spells() {
     // One that answers again by itself was a spell.
     s.play(Span::HOUR, |i, t| if i == 1 && t < 9 { Answer::Refused } else { well(i, t) });
     assert!(refusals(&s) > 0.9, "{}", refusals(&s));
-}
-
-/// One replica after another answers above 1 s half of the time for two hours; `killed` says whether that ends in a hang
-/// and its restart, or by itself.
-fn ill_in_turn(turns: usize, killed: bool) -> Stage {
-    let mut s = stage();
-    for n in 0..turns {
-        s.play(Span::HOUR * 2, |i, t| match t % 60 {
-            ..30 if i == n % 3 => Answer::After(1.4),
-            _ => well(i, t),
-        });
-        s.play(Span::HOUR * 10, |i, t| if killed && i == n % 3 && t < 45 { Answer::After(60.0) } else { well(i, t) });
-    }
-    s
-}
-
-#[test]
-fn replicas_that_fall_ill_in_turn_and_are_cured_by_their_restart_are_sick_and_no_evidence() {
-    let runs = |s: &Stage| {
-        let seen = s.evidence.seen(&liveness()).unwrap();
-        [seen.this(), seen.past()]
-            .iter()
-            .flat_map(|e| e.table(Edge::One).extents())
-            .map(|e| f64::from(e.count))
-            .sum::<f64>()
-    };
-    let added = |killed| runs(&ill_in_turn(14, killed)) - runs(&ill_in_turn(8, killed));
-    let (cured, passed) = (added(true), added(false));
-    // What passes by itself and goes from node to node is what they run on.
-    assert!(cured < 0.2 * passed, "{cured} {passed}");
-    let ill = ill_in_turn(8, true);
-
-    assert!(ill.evidence.seen(&liveness()).unwrap().cured());
-    assert!(ill.evidence.restarts().iter().all(|r| r.ailed));
-    assert!(weight(&ill) < 0.02, "{}", weight(&ill));
 }
 
 #[test]

@@ -7,11 +7,11 @@
 use super::case::Case;
 use super::words::{about, difference, rate};
 use super::{Choice, Objection, Urgency, grid, refuse};
-use crate::evidence::{Failing, RestartRecord};
+use crate::evidence::{Company, Failing, RestartRecord, SICK_WITHIN};
 use crate::probe::{ProbeKind, Settings};
 use crate::reason::Reason;
-use crate::units::{Span, Timestamp};
-use std::collections::BTreeSet;
+use crate::units::{Span, Timestamp, Uid};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Expected number of false restarts in 30 days from which looser numbers are allowed.
 pub(super) const LOOSENS: f64 = 1.2;
@@ -29,6 +29,12 @@ const SPELLS_STALL: u64 = 30;
 const STORM_BELOW: u32 = 10;
 /// Restarts of two replicas within this time are a storm.
 const STORM: Span = Span::from_nanos(600 * 1_000_000_000);
+/// Where true faults of two replicas come within [`STORM`] by accident more than once in this time, three make a storm.
+const ACCIDENT: Span = Span::from_nanos(10 * 365 * 86_400 * 1_000_000_000);
+/// A kill that was false with less than this probability was a true fault.
+const TRUE: f64 = 0.1;
+/// So many of them say how often containers truly break.
+const KNOWN: f64 = 5.0;
 /// Three restarts of the only replica within this time are one.
 const LONE_STORM: Span = Span::from_nanos(1_800 * 1_000_000_000);
 /// A storm is answered this long after its last restart; later it is no emergency any more.
@@ -100,17 +106,22 @@ pub(super) fn storm(case: &Case<'_>) -> Option<Choice> {
         .filter(|r| r.failing == Failing::Slow && r.settings == Some(current))
         .collect();
     let last = kills.last().filter(|r| case.now.since(r.at) <= STORM_STANDS)?;
-    let several =
-        kills.iter().any(|a| kills.iter().any(|b| a.pod != b.pod && b.at >= a.at && b.at.since(a.at) <= STORM));
+    let replicas = case.evidence.replicas().max(case.evidence.pods()) as usize;
+    let needed = if coincides(case, since) { 3 } else { 2 };
+    // Those of one burst that this kill ends, if they are of several pods and enough: so many, or half of the replicas.
+    let burst = |b: &RestartRecord| {
+        let near = |a: &&&RestartRecord| a.at <= b.at && b.at.since(a.at) <= STORM;
+        let pods: BTreeSet<_> = kills.iter().filter(near).map(|a| a.pod).collect();
+        pods.len() > 1 && (kills.iter().filter(near).count() >= needed || 2 * pods.len() >= replicas)
+    };
+    let several = kills.iter().any(|b| burst(b));
     let lone = case.evidence.replicas().max(case.evidence.pods()) <= 1
         && kills.windows(3).any(|w| w[2].at.since(w[0].at) <= LONE_STORM);
     if !several && !lone {
         return None;
     }
     // Told is the last such burst, and not what came hours before it.
-    let in_company =
-        |b: &&&RestartRecord| kills.iter().any(|a| a.pod != b.pod && a.at <= b.at && b.at.since(a.at) <= STORM);
-    let last = kills.iter().rev().find(in_company).unwrap_or(last);
+    let last = kills.iter().rev().find(|b| burst(b)).unwrap_or(last);
     let span = if several { STORM } else { LONE_STORM };
     let kills: Vec<_> = kills.iter().filter(|r| r.at <= last.at && last.at.since(r.at) <= span).collect();
     let pods = kills.iter().map(|r| r.pod).collect::<BTreeSet<_>>().len();
@@ -159,6 +170,27 @@ pub(super) fn storm(case: &Case<'_>) -> Option<Choice> {
             format!("{what}; nothing looser lies within the owner's bounds"),
         ),
     })
+}
+
+/// Whether containers truly break so often that two of them do within [`STORM`] by accident more than once in
+/// [`ACCIDENT`]: `λ²·STORM` of `λ` kills a second at today's numbers that look true, of those kept from before a moment.
+fn coincides(case: &Case<'_>, before: Timestamp) -> bool {
+    let mut last: BTreeMap<Uid, Timestamp> = BTreeMap::new();
+    let (mut n, mut first) = (0.0, None);
+    for (r, weight) in case.kills(Timestamp::EPOCH) {
+        let alone = r.failing == Failing::Slow && r.company == Company::Alone && weight < TRUE && !r.relapsed;
+        if r.at >= before || !alone || r.settings != Some(case.current()) {
+            continue;
+        }
+        // A replica that is restarted again and again is ill once.
+        if last.insert(r.pod, r.at).is_none_or(|then| r.at.since(then) > SICK_WITHIN) {
+            n += 1.0;
+            first = first.or(Some(r.at));
+        }
+    }
+    let Some(first) = first else { return false };
+    let often = n / case.now.since(first).as_secs_f64().max(1.0);
+    n >= KNOWN && often * often * STORM.as_secs_f64() * ACCIDENT.as_secs_f64() > 1.0
 }
 
 /// Budget and detection bound exclude each other.

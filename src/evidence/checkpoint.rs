@@ -7,6 +7,7 @@
 
 mod aside;
 mod hours;
+mod tables;
 
 use super::calendar::{Bin, HOURS, Ring};
 use super::load::{Load, LoadThen};
@@ -14,7 +15,6 @@ use super::restart::{Cause, Company, Failing, NeighboursThen, RESTARTS, RestartR
 use super::season::Season;
 use super::seen::{Older, Regime, Seen};
 use super::start::{STARTS, Start};
-use super::table::{CLUSTERS, Cluster, EXTENTS, Epoch, Extent, Table};
 use super::{Evidence, MAX_PROBES};
 use crate::probe::{Handler, ProbeKind, Settings};
 use crate::units::{Name, Span, Timestamp, Uid};
@@ -24,8 +24,8 @@ use thiserror::Error;
 const MAGIC: &[u8; 3] = b"PTE";
 /// Version 2 knows which restarts cured nothing, how pods begin, where replicas ail, and the levels of the hours; 3 knows
 /// how their spells end, and what the neighbours of a restart said; 4 what shadow checks saw and how often containers were
-/// throttled. Every earlier one is still read; tests hold bytes of each.
-const VERSION: u8 = 4;
+/// throttled; 5 on how many days there was anything, and how checks failed. Every earlier one is still read; tests hold bytes of each.
+const VERSION: u8 = 5;
 /// Kubernetes' own bound on names.
 const NAME: usize = 253;
 /// Most bins of a ring that are believed.
@@ -184,21 +184,6 @@ impl Writer {
         [s.period(), s.timeout(), s.threshold()].into_iter().for_each(|n| self.number(u64::from(n)));
     }
 
-    fn table(&mut self, t: &Table) {
-        self.list(&t.extents, |w, e| [e.lo, e.hi, e.count].into_iter().for_each(|x| w.float(x)));
-        self.list(&t.clusters, |w, c| [c.lo, c.count].into_iter().for_each(|x| w.float(x)));
-        self.option(t.open, |w, (bin, lo)| {
-            w.signed(bin);
-            w.float(lo);
-        });
-    }
-
-    fn epoch(&mut self, e: &Epoch) {
-        e.tables.iter().for_each(|t| self.table(t));
-        e.exposure.iter().for_each(|x| self.double(*x));
-        self.double(e.periods);
-    }
-
     fn seen(&mut self, s: &Seen) {
         // Every field by name, so that a new one cannot be forgotten.
         let Seen {
@@ -225,6 +210,7 @@ impl Writer {
             ailing,
             spells,
             merged,
+            told,
             season,
             shadow,
         } = s;
@@ -270,6 +256,8 @@ impl Writer {
         self.season(season);
         self.float(spells.0);
         self.float(spells.1);
+        self.float(told.0);
+        self.float(told.1);
         self.option(shadow.as_deref(), Writer::shadow);
     }
 
@@ -453,35 +441,6 @@ impl Reader<'_> {
         Settings::new(p, t, k).ok_or(self.damaged("numbers of a probe"))
     }
 
-    fn table(&mut self) -> Read<Table> {
-        let mut t = Table {
-            extents: self.list(EXTENTS, "extents", Reader::extent)?,
-            clusters: self.list(CLUSTERS, "clusters", |r| Ok(Cluster { lo: r.finite()?, count: r.finite()? }))?,
-            open: self.option(|r| Ok((r.signed()?, r.finite()?)))?,
-        };
-        t.extents.sort_by(|a, b| a.lo.total_cmp(&b.lo).then(a.hi.total_cmp(&b.hi)));
-        t.clusters.sort_by(|a, b| a.lo.total_cmp(&b.lo));
-        Ok(t)
-    }
-
-    /// Fits take the logarithm of both ends and of what lies between them.
-    fn extent(&mut self) -> Read<Extent> {
-        let e = Extent { lo: self.finite()?, hi: self.float()?, count: self.finite()? };
-        if e.lo > 0.0 && e.lo < e.hi { Ok(e) } else { Err(self.damaged("an interval above zero, its ends in order")) }
-    }
-
-    fn epoch(&mut self) -> Read<Epoch> {
-        let mut e = Epoch::default();
-        for t in &mut e.tables {
-            *t = self.table()?;
-        }
-        for x in &mut e.exposure {
-            *x = self.double()?;
-        }
-        e.periods = self.double()?;
-        Ok(e)
-    }
-
     fn seen(&mut self) -> Read<Seen> {
         const HANDLERS: [Handler; 4] = [Handler::Http, Handler::Tcp, Handler::Grpc, Handler::Exec];
         let id = self.probe_id()?;
@@ -520,6 +479,7 @@ impl Reader<'_> {
         s.ailing = self.since(2, (None, 0, None), |r| Ok((r.option(Reader::name)?, r.small()?, r.time()?)))?;
         s.season = self.since(2, Season::default(), Reader::season)?;
         s.spells = self.since(3, (0.0, 0.0), |r| Ok((r.finite()?, r.finite()?)))?;
+        s.told = self.since(5, (0.0, 0.0), |r| Ok((r.finite()?, r.finite()?)))?;
         s.shadow = self.since(4, None, |r| Ok(r.option(Reader::shadow)?.map(Box::new)))?;
         Ok(s)
     }

@@ -206,7 +206,8 @@ impl Evidence {
             return false;
         };
         let before = probe.sampled_at();
-        let said = probe.window(at, &s.counters, counting);
+        let usual = self.probes[probe.probe].usually_fails();
+        let said = probe.window(at, &s.counters, counting, usual);
         let (settings, i, beginning) = (probe.settings, probe.probe, probe.beginning);
         let seen = &mut self.probes[i];
         if let Some(before) = before {
@@ -266,6 +267,9 @@ impl Evidence {
         if said.refused {
             seen.refused(at);
         }
+        if said.told != (0, 0) {
+            seen.told(said.told.0 > 0, said.told.1 > 0);
+        }
         if said.outage {
             seen.outage_of(uid, at);
         }
@@ -286,7 +290,11 @@ impl Evidence {
         }
         if said.slow || said.failing_for != (0.0, 0.0) {
             let container = seen.id.container.clone();
-            self.keep_company(at, uid, &container, said);
+            let ill =
+                self.ill(at, probe, uid) && self.pods[index].probes.iter().any(|p| p.probe == probe && p.ailing(at));
+            if !ill {
+                self.keep_company(at, uid, &container, said);
+            }
         }
         explained
     }
@@ -294,20 +302,23 @@ impl Evidence {
     /// Counts a slow run of a replica, and says whether it is sick: at least five in the last hours, and more than four
     /// times those of the next (and one).
     fn sick_now(&mut self, at: Timestamp, index: usize, probe: usize) -> bool {
-        let mut own = 0;
-        let mut second = 0;
         let mut passed = 0.0;
+        for p in self.pods.iter_mut().flat_map(|pod| &mut pod.probes).filter(|p| p.probe == probe) {
+            passed += f32::from(u8::from(p.recovered(at)));
+        }
+        self.probes[probe].spells.1 += passed;
+        let ill = self.ill(at, probe, self.pods[index].uid);
+        let (mut own, mut second) = (0, 0);
         for (i, pod) in self.pods.iter_mut().enumerate() {
             let Some(p) = pod.probes.iter_mut().find(|p| p.probe == probe) else { continue };
-            passed += f32::from(u8::from(p.recovered(at)));
             if i == index {
                 p.count_run(at);
                 own = p.runs_lately(at);
-            } else {
-                second = second.max(p.runs_lately(at));
+            } else if !(ill && p.ailing(at)) {
+                // Of two that are sick at once, the second is not well because the first is worse.
+                second = second.max(p.runs_before(at));
             }
         }
-        self.probes[probe].spells.1 += passed;
         if self.pods.len() < 2 || own < SICK_RUNS || own <= 4 * (second + 1) {
             return false;
         }
@@ -316,6 +327,14 @@ impl Evidence {
             p.ails(at, SICK_RUNS);
         }
         self.probes[probe].ails(at, pod.node.as_ref().unwrap_or(&pod.name))
+    }
+
+    /// Whether other replicas than one that are ill alone are to be left out: restarts are known to cure them, and with that
+    /// one they are a minority; what spreads further is what they run on.
+    pub(super) fn ill(&self, at: Timestamp, probe: usize, but: Uid) -> bool {
+        let others = self.pods.iter().filter(|pod| pod.uid != but).flat_map(|pod| &pod.probes);
+        let ailing = || others.filter(|p| p.probe == probe && p.ailing(at)).count();
+        self.probes[probe].cured() && 2 * (ailing() + 1) <= self.pods.len()
     }
 
     /// The daemon asked a probe's endpoint itself: how long until the answer, `None` for none within its patience.

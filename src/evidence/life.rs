@@ -3,7 +3,8 @@
 use super::load::{self, LoadThen};
 use super::pods::Life;
 use super::restart::{
-    self, COMPANY, Cause, Company, Failing, NeighboursThen, RELAPSE, RESTARTS, RestartRecord, Signs, distance,
+    self, COMPANY, CRASHES, Cause, Company, Failing, HANGS, KNOWN_YEARS, NeighboursThen, RELAPSE, RESTARTS,
+    RestartRecord, Signs, distance,
 };
 use super::seen::Seen;
 use super::watch::{Beginning, Said};
@@ -289,6 +290,11 @@ impl Evidence {
             if let Some(r) = self.restarts.last_mut() {
                 r.ailed = cured;
             }
+            match failing {
+                Failing::Slow => self.probes[probe].told(true, false),
+                Failing::Fast => self.probes[probe].told(false, true),
+                Failing::Untold => {}
+            }
             if in_vain {
                 self.probes[probe].spells.1 += 1.0;
             }
@@ -315,19 +321,44 @@ impl Evidence {
     /// Takes in a record that leaves the list.
     pub(super) fn retire(&mut self, at: Timestamp, gone: &RestartRecord) {
         let by = |s: &&mut Seen| s.id.kind == ProbeKind::Liveness && s.id.container == gone.container;
+        let faults = self.true_faults(at, gone);
         if gone.cause == Cause::LivenessKill
             && let Some(seen) = self.probes.iter_mut().find(by)
         {
             seen.decay_to(at);
-            seen.retire(gone);
+            let weight = restart::last_guess(gone, seen.cured(), seen.slow_start_chance(), faults);
+            seen.retire(gone, weight);
         }
+    }
+
+    /// True faults a pod-year that end as the restart that leaves the list: as many as any workload has, or as many as were
+    /// since and came alone.
+    fn true_faults(&self, at: Timestamp, gone: &RestartRecord) -> f64 {
+        let usual = if gone.failing == Failing::Fast { CRASHES } else { HANGS };
+        let seen = self.probes.iter().find(|s| s.id.kind == ProbeKind::Liveness && s.id.container == gone.container);
+        let Some(seen) = seen else { return usual };
+        let (cured, chance) = (seen.cured(), seen.slow_start_chance());
+        let alike = |r: &&RestartRecord| {
+            r.cause == Cause::LivenessKill
+                && r.container == gone.container
+                && r.failing == gone.failing
+                && r.company == Company::Alone
+        };
+        let n: f64 =
+            self.restarts.iter().filter(alike).map(|r| 1.0 - restart::last_guess(r, cured, chance, usual)).sum();
+        let years = f64::from(self.replicas.max(self.pods()).max(1)) * at.since(gone.at).as_years_f64().max(0.0);
+        usual.max((usual * KNOWN_YEARS + n) / (KNOWN_YEARS + years))
     }
 
     /// What the other replicas did in the five minutes before.
     fn company_of(&self, record: &RestartRecord, probe: usize) -> Company {
-        let mut company = Company::Alone;
+        let (mut company, ill) = (Company::Alone, self.ill(record.at, probe, record.pod));
         let others = self.pods.iter().filter(|p| p.uid != record.pod && !p.terminating);
         for p in others.flat_map(|p| &p.probes).filter(|p| p.probe == probe) {
+            // What is no evidence of stalls is none of company either.
+            if ill && p.ailing(record.at) {
+                continue;
+            }
             if let Some((then, so_far)) = p.failing
                 && record.at.since(then) <= COMPANY
                 && half_the_tolerance(record, so_far)

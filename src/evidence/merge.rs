@@ -218,6 +218,7 @@ impl Seen {
             (Some(mine), Some(theirs)) => mine.merge(*theirs),
             (mine, theirs) => *mine = mine.take().or(theirs),
         }
+        self.told = (self.told.0 + other.told.0, self.told.1 + other.told.1);
         self.begun = (self.begun.0 + other.begun.0, self.begun.1 + other.begun.1);
         self.spells = (self.spells.0 + other.spells.0, self.spells.1 + other.spells.1);
         for (mine, theirs) in self.usual.iter_mut().zip(other.usual) {

@@ -39,7 +39,8 @@ pub use checkpoint::DecodeError;
 pub use load::{Covered, LOAD_BINS, Load, LoadThen, NODE_EDGES, POD_EDGES};
 pub use pods::Coverage;
 pub use restart::{
-    COMPANY, Cause, Company, Failing, NeighboursThen, RELAPSE, RESTARTS, RestartRecord, SICK_RESTARTS, SICK_WITHIN,
+    COMPANY, CRASHES, Cause, Company, Failing, HANGS, KNOWN_YEARS, NeighboursThen, RELAPSE, RESTARTS, RestartRecord,
+    SICK_RESTARTS, SICK_WITHIN,
 };
 pub use season::{Basis, EPISODE, Foretold, JUDGED, Judged, Record, Season, WEEK, WEEKS};
 pub use seen::{Older, PRIOR_FALL, PRIOR_RATE, Seen, YEAR_SECONDS};

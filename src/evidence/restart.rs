@@ -206,6 +206,51 @@ pub(super) fn first_guess(records: &[RestartRecord], index: usize) -> f64 {
     }
 }
 
+/// True faults of a pod a year that end in a restart by timeouts, where nothing is known yet.
+pub const HANGS: f64 = 8.0;
+/// The same by refusals.
+pub const CRASHES: f64 = 4.0;
+/// Pod-years after which a workload's own rate of true faults weighs as much as the usual one.
+pub const KNOWN_YEARS: f64 = 0.25;
+/// How much likelier a replica that had been ill alone for hours truly hung, where restarts cure that.
+const AILED: f64 = 0.1;
+/// The share of false restarts of which other workloads on the node feel the cause.
+const NODES: f64 = 0.3;
+
+impl RestartRecord {
+    /// How much likelier a false restart is to have come after such hours, and amid such neighbours, than a true one.
+    /// `cured` says whether replicas that fall ill alone are cured by their restart.
+    pub fn circumstances(&self, cured: bool) -> f64 {
+        // It had been ill for hours, alone, and as with all before it the restart helped.
+        let ailed = if cured && self.ailed && !self.relapsed { AILED } else { 1.0 };
+        // What slowed other workloads on its node, too, was the node's.
+        let neighbours = self.neighbours.map_or(1.0, |n| match (n.slow, f64::from(n.chance)) {
+            (true, c) => (NODES + (1.0 - NODES) * c) / c,
+            (false, _) => 1.0 - NODES,
+        });
+        ailed * neighbours
+    }
+}
+
+/// The last word on a record that leaves the list: the first guess and all that became known since. `slow_start` is the
+/// chance that a life begins slowly anyway, `faults` are the true ones a pod-year.
+pub(super) fn last_guess(record: &RestartRecord, cured: bool, slow_start: f64, faults: f64) -> f64 {
+    if record.weight <= 0.0 || record.company == Company::Shared {
+        return record.weight;
+    }
+    // One that another replica was slow beside is what it was first taken for: slowness of others and slowness that goes on
+    // are the same thing seen twice.
+    let relapse = match (record.company, record.relapsed) {
+        (Company::Alone, true) => (0.5 + 0.5 * slow_start) / slow_start,
+        (Company::Alone, false) => 0.5,
+        _ => 1.0,
+    };
+    let usual = if record.failing == Failing::Fast { CRASHES } else { HANGS };
+    let first = record.weight.min(0.99);
+    let odds = first / (1.0 - first) * relapse * record.circumstances(cured) * usual / faults;
+    odds / (1.0 + odds)
+}
+
 /// What the counters and statuses say of a container's end when no event named a probe.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Signs {

@@ -21,6 +21,12 @@ pub const YEAR_SECONDS: f64 = 365.0 * 86_400.0;
 const LIVED_THROUGH: f64 = 12.0 * 3_600.0;
 /// Replicas that do the same within this time do it together: a minute, and a scrape's delay.
 const TOGETHER: Span = Span::from_nanos(75 * 1_000_000_000);
+/// Spells that were told of from which on it is known how checks fail.
+const KNOWN_SPELLS: f32 = 20.0;
+/// What fewer of them than this share did is what they do not do.
+const SELDOM: f32 = 0.1;
+/// What they say of a new version.
+const TOLD_OVER_A_ROLLOUT: f32 = 0.5;
 /// Slower than all but this share of the answers is unusual.
 const UNUSUAL: f32 = 0.01;
 /// Answers from which on it is known what is usual.
@@ -98,6 +104,8 @@ pub struct Seen {
     pub(super) shadow: Option<Box<Shadow>>,
     /// Intervals that had to be merged for want of room.
     pub(super) merged: u32,
+    /// Spells of failures of which events told how, decayed, and halved by each rollout: slow, fast, or both.
+    pub(super) told: (f32, f32),
 }
 
 impl Seen {
@@ -128,6 +136,7 @@ impl Seen {
             season: Season::default(),
             shadow: None,
             merged: 0,
+            told: (0.0, 0.0),
         }
     }
 
@@ -262,8 +271,13 @@ impl Seen {
             (*last, *turns) = (Some(place.clone()), if stands { turns.saturating_add(1) } else { 1 });
             *since = Some(at);
         }
-        let wanders = *turns > WANDERS;
-        !wanders || self.cured()
+        self.sick_alone()
+    }
+
+    /// Whether a replica that is slow far more often than the others is sick, as opposed to the one that runs where it is
+    /// slow now.
+    pub(super) fn sick_alone(&self) -> bool {
+        self.ailing.1 <= WANDERS || self.cured()
     }
 
     /// Whether such spells end with a restart of the replica, and seldom by themselves: then it was the replica that was
@@ -294,14 +308,17 @@ impl Seen {
 
     /// Whether this version stalls more often than the past allows, at one edge.
     ///
-    /// At least three clusters, and `P(≥ n) < 0.01` for a Poisson count of mean `(C_past + ½)/(E_past + ½/r̂)·E_new`.
+    /// At least three clusters, and `P(≥ n) < 0.01` for a Poisson count of mean `(C_past + ½)/(E_past + ½/r̂)·E_new`, both counted in
+    /// bouts where they came in bouts in the past.
     pub fn differs_at(&self, edge: Edge) -> bool {
         let past = self.past.exposure(edge);
         if past <= 0.0 {
             return false;
         }
         let clusters = |epoch: &Epoch| epoch.table(edge).clusters_from(0.0);
-        surprise(clusters(&self.past), past, clusters(&self.this), self.this.exposure(edge), edge)
+        let pods = (self.pod_seconds / self.watched.0.max(1.0)).max(1.0);
+        let bout = self.past.table(edge).bout(past / 86_400.0 / pods);
+        surprise(clusters(&self.past) / bout, past, clusters(&self.this) / bout, self.this.exposure(edge), edge)
             .is_some_and(|p| p < 0.01)
     }
 
@@ -317,6 +334,7 @@ impl Seen {
         self.merged = self.merged.saturating_add(self.past.absorb(&mut self.this));
         self.past.scale(KEPT_OVER_A_ROLLOUT);
         self.watched.1 = 0.0;
+        self.told = (self.told.0 * TOLD_OVER_A_ROLLOUT, self.told.1 * TOLD_OVER_A_ROLLOUT);
     }
 
     /// Decays everything to the hour of `at`; cheap within the hour.
@@ -336,6 +354,8 @@ impl Seen {
             self.refusals.1 *= factor;
             self.usual.iter_mut().for_each(|n| *n *= factor);
             self.begun.0 *= factor;
+            self.told.0 *= factor;
+            self.told.1 *= factor;
             self.begun.1 *= factor;
             self.spells.0 *= factor;
             self.spells.1 *= factor;
@@ -363,6 +383,23 @@ impl Seen {
         if after > Span::ZERO && after <= GAP {
             let slack = Span::from_nanos(after.nanos() / 8);
             self.interval = Some(self.interval.map_or(after, |i| after.min(i + slack.min(Span::SECOND))));
+        }
+    }
+
+    /// A spell of failures is over, and events told how checks failed in it.
+    pub(super) fn told(&mut self, slow: bool, fast: bool) {
+        self.told.0 += f32::from(u8::from(slow));
+        self.told.1 += f32::from(u8::from(fast));
+    }
+
+    /// How checks of this probe fail nearly always: what is taken of failures of which no event told.
+    pub(super) fn usually_fails(&self) -> Option<Failing> {
+        let (slow, fast) = self.told;
+        match () {
+            () if slow.max(fast) < KNOWN_SPELLS => None,
+            () if slow <= SELDOM * fast => Some(Failing::Fast),
+            () if fast <= SELDOM * slow => Some(Failing::Slow),
+            () => None,
         }
     }
 
@@ -413,13 +450,13 @@ impl Seen {
         }
     }
 
-    /// Takes in a record that leaves the list.
-    pub(super) fn retire(&mut self, record: &RestartRecord) {
+    /// Takes in a record that leaves the list, false with a weight.
+    pub(super) fn retire(&mut self, record: &RestartRecord, weight: f64) {
         let Some(settings) = record.settings else { return };
-        if record.weight <= 0.0 {
+        if weight <= 0.0 {
             return;
         }
-        let weight = record.weight as f32;
+        let weight = weight as f32;
         let mut add = |tolerance: u64, edges: u8| self.add_older(Older { tolerance: tolerance as f32, edges, weight });
         if record.failing != Failing::Fast {
             add(settings.stall_tolerance(), u8::try_from(Edge::visible(settings.timeout())).unwrap_or(4));
@@ -478,6 +515,7 @@ fn day_of(at: Timestamp) -> i64 {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::probe::ProbeKind;
 
     #[test]
     fn a_version_differs_where_its_clusters_are_too_many_for_the_past() {
@@ -487,6 +525,38 @@ mod tests {
         assert!((p - 0.001254).abs() < 5e-7, "{p}");
         assert_eq!(surprise(2.0, 60.0 * day, 2.0, 5.0 * day, Edge::One), None);
         assert!((gamma_lr(2.0, 0.2062) - 0.0186).abs() < 5e-5);
+    }
+
+    #[test]
+    fn what_always_came_in_bouts_makes_no_version_differ_by_one_of_them() {
+        let day = Span::DAY;
+        let slow = |epoch: &mut Epoch, at: Timestamp, half_hours: i64| {
+            for n in 0..half_hours {
+                epoch.tables[0].add(at + Span::MINUTE * (30 * n), 1.0, 2.5);
+            }
+        };
+        // On each of these days so many half-hours, in so many days of five pods; then some in the first of a version.
+        let differs = |bouts: &[(i64, i64)], days: i64, now: i64| {
+            let container = "app".into();
+            let mut s = Seen::new(ProbeId { container, kind: ProbeKind::Liveness }, Handler::Http);
+            for (on, half_hours) in bouts {
+                slow(&mut s.past, Timestamp::EPOCH + day * *on, *half_hours);
+            }
+            s.past.credit((day * (5 * days)).as_secs_f64(), 12, 10);
+            (s.pod_seconds, s.watched.0) = ((day * (5 * days)).as_secs_f64(), (day * days).as_secs_f64());
+            slow(&mut s.this, Timestamp::EPOCH + day * (days + 1), now);
+            s.this.credit((Span::MINUTE * (150 * now)).as_secs_f64(), 12, 10);
+            s.differs_at(Edge::One)
+        };
+        let in_bouts: Vec<(i64, i64)> = (0..8).map(|n| (4 * n + 1, 8)).collect();
+        assert!(!differs(&in_bouts, 32, 8), "one more bout as there were before");
+        assert!(differs(&in_bouts, 32, 40), "most of a day of it");
+        let lonely: Vec<(i64, i64)> = (0..8).map(|n| (4 * n + 1, 1)).collect();
+        assert!(differs(&lonely, 32, 8), "what were lonely half-hours");
+        assert!(differs(&[(3, 40)], 30, 24), "half a day, whatever incident there once was");
+        // Ten a day, every day, come each for itself: twice as many are another version's.
+        let daily: Vec<(i64, i64)> = (0..30).map(|n| (n + 1, 10)).collect();
+        assert!(differs(&daily, 30, 24), "what is often is no bout");
     }
 
     #[test]

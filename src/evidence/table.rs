@@ -69,6 +69,10 @@ pub const CLUSTERS: usize = 12;
 pub const HALF_LIFE: Span = Span::from_nanos(45 * 86_400 * 1_000_000_000);
 /// Clusters are half-hours.
 pub const CLUSTER: Span = Span::from_nanos(1_800 * 1_000_000_000);
+/// So many of them are a day.
+const DAY: i64 = 48;
+/// Half-hours of a bout at most: half a day without a pause counts as three bouts whatever there was before.
+const BOUT: f64 = 9.6;
 /// What the past is worth to a new version of the program.
 pub const KEPT_OVER_A_ROLLOUT: f32 = 0.8;
 /// Longer than this is an outage and no stall.
@@ -101,6 +105,10 @@ pub struct Table {
     pub(super) clusters: Vec<Cluster>,
     /// The half-hour that is still running and its largest lower end.
     pub(super) open: Option<(i64, f32)>,
+    /// The last day with a half-hour, counted from the epoch, and how many it had.
+    pub(super) today: (i64, u32),
+    /// The sum over all days of the square of how many half-hours each had, decayed.
+    pub(super) squares: f32,
 }
 
 /// The half-hour of a moment, counted from the epoch.
@@ -116,12 +124,29 @@ impl Table {
             extents: extents.iter().map(|&(lo, hi, count)| Extent { lo, hi, count }).collect(),
             clusters: clusters.iter().map(|&(lo, count)| Cluster { lo, count }).collect(),
             open: None,
+            today: (0, 0),
+            squares: clusters.iter().map(|c| c.1).sum(),
         }
+    }
+
+    /// How many half-hours come at a time, at most [`BOUT`]: the variance of their number a day over its mean, which is 1
+    /// where each comes for itself, however many there are. `days` have been watched.
+    pub fn bout(&self, days: f64) -> f64 {
+        let all = self.clusters_from(0.0);
+        if all <= 0.0 || days <= 0.0 {
+            return 1.0;
+        }
+        (f64::from(self.squares) / all - all / days).clamp(1.0, BOUT)
     }
 
     /// The intervals with their counts, sorted.
     pub fn extents(&self) -> &[Extent] {
         &self.extents
+    }
+
+    /// Whether nothing was ever seen.
+    pub(super) fn is_empty(&self) -> bool {
+        self.extents.is_empty() && self.clusters.is_empty() && self.open.is_none()
     }
 
     /// The clusters, the half-hour that is still running counted as one.
@@ -142,6 +167,10 @@ impl Table {
             Some((open, largest)) if *open == bin => *largest = largest.max(lo),
             open => {
                 let closed = open.replace((bin, lo));
+                let day = bin.div_euclid(DAY);
+                // Squares of whole numbers are sums of the odd ones.
+                self.today = if self.today.0 == day { (day, self.today.1.saturating_add(1)) } else { (day, 1) };
+                self.squares += (2 * self.today.1 - 1) as f32;
                 if let Some((_, lo)) = closed {
                     merged += self.add_cluster(Cluster { lo, count: 1.0 });
                 }
@@ -196,6 +225,7 @@ impl Table {
     pub(super) fn scale(&mut self, factor: f32) {
         self.extents.iter_mut().for_each(|e| e.count *= factor);
         self.clusters.iter_mut().for_each(|c| c.count *= factor);
+        self.squares *= factor;
     }
 
     /// Closes the running half-hour if it lies before an hour, counted from the epoch, worth what its age leaves of it.
@@ -229,6 +259,8 @@ impl Table {
                 None
             }
         };
+        self.squares += std::mem::take(&mut other.squares);
+        self.today = self.today.max(std::mem::take(&mut other.today));
         closed.map_or(merged, |(_, lo)| merged + self.add_cluster(Cluster { lo, count: 1.0 }))
     }
 
@@ -241,6 +273,8 @@ impl Table {
         for c in other.clusters.drain(..) {
             merged += self.add_cluster(c);
         }
+        self.squares += std::mem::take(&mut other.squares);
+        self.today = self.today.max(std::mem::take(&mut other.today));
         for (_, lo) in [self.open.take(), other.open.take()].into_iter().flatten() {
             merged += self.add_cluster(Cluster { lo, count: 1.0 });
         }
@@ -309,6 +343,8 @@ impl Epoch {
             t.extents.clear();
             t.clusters.clear();
             t.open = None;
+            t.today = (0, 0);
+            t.squares = 0.0;
         }
         self.exposure = [0.0; 4];
         self.periods = 0.0;

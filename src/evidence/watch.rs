@@ -17,6 +17,8 @@ const CLASS_STANDS: Span = Span::from_nanos(600 * 1_000_000_000);
 pub(super) const LOW: usize = 8;
 /// Replicas are slow together above an edge once each of several would have needed this tolerance there, in seconds.
 pub const TOGETHER_SECONDS: f32 = 30.0;
+/// A replica is ill for so long after it was last slow far more often than the others.
+const AILS: Span = Span::from_nanos(1_800 * 1_000_000_000);
 /// Slow runs are counted per pod in blocks of this length, of which the last two are kept: three to six hours.
 const BLOCK: Span = Span::from_nanos(3 * 3_600 * 1_000_000_000);
 
@@ -83,6 +85,8 @@ pub(super) struct Said {
     pub(super) slow: bool,
     /// Checks that were refused, as an event told, are answered again: it was a spell and no fault.
     pub(super) refused: bool,
+    /// Checks had failed and all are answered again: how many of them events called slow, and fast.
+    pub(super) told: (u32, u32),
     /// Some check failed at once, or nobody knows how it failed.
     pub(super) failed_fast: bool,
     /// Tolerance that running failures need already, in seconds: slow, fast.
@@ -145,12 +149,14 @@ pub(super) struct PodProbe {
     pub(super) failing: Option<(Timestamp, (f32, f32))>,
     pub(super) regime_at: [Option<Timestamp>; 4],
     pub(super) outage_at: Option<Timestamp>,
-    /// When it last was slow far more often than the others.
-    ailed_at: Option<Timestamp>,
+    /// Since when it is slow far more often than the others, and when it last was.
+    ailed: Option<(Timestamp, Timestamp)>,
     /// Slow runs that ended in this life of its container.
     runs_in_life: u32,
     /// Slow runs in this and the last block of three hours.
     block: (i64, u32, u32),
+    /// Of them those counted last, and when.
+    counted: Option<(Timestamp, u32)>,
 }
 
 impl PodProbe {
@@ -178,9 +184,10 @@ impl PodProbe {
             failing: None,
             regime_at: [None; 4],
             outage_at: None,
-            ailed_at: None,
+            ailed: None,
             runs_in_life: 0,
             block: (0, 0, 0),
+            counted: None,
         }
     }
 
@@ -191,7 +198,14 @@ impl PodProbe {
 
     /// Takes the counters of a scrape. `counting` is false while the probe is not asked in earnest (starting,
     /// shutting down, not yet ready): then the counters are only remembered.
-    pub(super) fn window(&mut self, at: Timestamp, counters: &Counters, counting: bool) -> Said {
+    /// `usual` is how checks of this probe nearly always fail, where that is known.
+    pub(super) fn window(
+        &mut self,
+        at: Timestamp,
+        counters: &Counters,
+        counting: bool,
+        usual: Option<Failing>,
+    ) -> Said {
         let new = Last::of(at, counters);
         let Some(old) = self.last else {
             self.last = Some(new);
@@ -229,14 +243,22 @@ impl PodProbe {
         if failed == 0 && above[0] == 0 && self.quiet() {
             return Said { credit, latencies, checks: counted, ..Said::default() };
         }
-        Said { latencies, checks: counted, ..self.loud(at, old.at, checks, failed, above, credit) }
+        Said { latencies, checks: counted, ..self.loud((old.at, at), checks, failed, above, credit, usual) }
     }
 
     fn quiet(&self) -> bool {
         self.failed_in_a_row == 0 && self.open.iter().all(|r| r.most == 0) && self.given_up.is_none()
     }
 
-    fn loud(&mut self, at: Timestamp, from: Timestamp, checks: u32, failed: u32, above: [u32; 4], credit: f64) -> Said {
+    fn loud(
+        &mut self,
+        (from, at): (Timestamp, Timestamp),
+        checks: u32,
+        failed: u32,
+        above: [u32; 4],
+        credit: f64,
+        usual: Option<Failing>,
+    ) -> Said {
         let mut said = Said { credit, loud: true, ..Said::default() };
         let class = self.run_failing(at);
         if let Some(gave_up) = self.gave_up((from, at), failed) {
@@ -247,6 +269,7 @@ impl PodProbe {
             return said;
         }
         let (slow, fast, told) = self.split(at, failed);
+        let untold = self.untold || failed > 0 && !told;
         said.timeouts = slow;
         self.failed_in_a_row = if failed == checks { self.failed_in_a_row.saturating_add(failed) } else { failed };
         let visible = Edge::visible(self.settings.timeout());
@@ -258,6 +281,10 @@ impl PodProbe {
                 _ => Window { checks, over: above[i] + slow, failed: slow, slowest: slowest(above) },
             };
             let ended = self.open[i].push(window);
+            // Of failures that nobody told of only the tables take what is usual: all else is on its guard against both.
+            let unusual = if edge == Edge::Fast { Failing::Slow } else { Failing::Fast };
+            let counts = |run: &Run| !(untold && usual == Some(unusual) && run.only_failures());
+            let ended = ended.filter(counts);
             said.ended[i] = ended.and_then(|run| run.recovered(edge, self.kind, self.settings));
         }
         self.look(at, &mut said, visible);
@@ -274,7 +301,7 @@ impl PodProbe {
             said.refused = std::mem::take(&mut self.refused);
         }
         if failed == 0 {
-            self.told_in_run = (0, 0);
+            said.told = std::mem::take(&mut self.told_in_run);
             self.untold = false;
         } else {
             self.untold |= !told;
@@ -388,7 +415,7 @@ impl PodProbe {
         self.forget_runs();
         self.given_up = Some((at, known));
         self.runs_in_life = 0;
-        self.ailed_at = None;
+        self.ailed = None;
     }
 
     pub(super) fn forget_runs(&mut self) {
@@ -405,6 +432,8 @@ impl PodProbe {
     pub(super) fn count_run(&mut self, at: Timestamp) {
         self.turn_block(at);
         self.block.1 = self.block.1.saturating_add(1);
+        let so_far = self.counted.filter(|(then, _)| *then == at).map_or(0, |(_, n)| n);
+        self.counted = Some((at, so_far.saturating_add(1)));
         self.runs_in_life = self.runs_in_life.saturating_add(1);
     }
 
@@ -413,21 +442,32 @@ impl PodProbe {
         self.block.1.saturating_add(self.block.2)
     }
 
+    /// The same before this moment: replicas of one scrape are heard in any order.
+    pub(super) fn runs_before(&mut self, at: Timestamp) -> u32 {
+        let now = self.counted.filter(|(then, _)| *then == at).map_or(0, |(_, n)| n);
+        self.runs_lately(at).saturating_sub(now)
+    }
+
     /// It is slow far more often than the others; in this life, if it was `runs` times in it.
     pub(super) fn ails(&mut self, at: Timestamp, runs: u32) {
         if self.runs_in_life >= runs {
-            self.ailed_at = Some(at);
+            self.ailed = Some((self.ailed.map_or(at, |(since, _)| since), at));
         }
     }
 
     /// Whether a spell of being slow far more often than the others passed by itself since it was last asked.
     pub(super) fn recovered(&mut self, at: Timestamp) -> bool {
-        self.ailed_at.take_if(|then| at.since(*then) > BLOCK * 2).is_some()
+        self.ailed.take_if(|(_, last)| at.since(*last) > BLOCK * 2).is_some()
     }
 
     /// Whether the life that ends now ends such a spell.
     pub(super) fn ends_spell(&mut self, at: Timestamp) -> bool {
-        self.ailed_at.take().is_some_and(|then| at.since(then) <= BLOCK)
+        self.ailed.take().is_some_and(|(_, last)| at.since(last) <= BLOCK)
+    }
+
+    /// Whether it is far more often slow than the others, of late and in this life, and was before this moment.
+    pub(super) fn ailing(&self, at: Timestamp) -> bool {
+        self.ailed.is_some_and(|(since, last)| since < at && at.since(last) <= AILS)
     }
 
     fn turn_block(&mut self, at: Timestamp) {

@@ -17,27 +17,21 @@ pub use start::{Basis, StartBudget, start_budget};
 pub use tail::Tail;
 
 use crate::evidence::{
-    Cause, Company, Edge, Evidence, Failing, PRIOR_FALL, PRIOR_RATE, RELAPSE, RESTARTS, RestartRecord, Seen,
+    COMPANY, Cause, Company, Edge, Evidence, Failing, PRIOR_FALL, PRIOR_RATE, RELAPSE, RESTARTS, RestartRecord, Seen,
 };
-use crate::evidence::{HALF_LIFE, YEAR_SECONDS};
+use crate::evidence::{CRASHES, HALF_LIFE, HANGS, KNOWN_YEARS, YEAR_SECONDS};
 use crate::probe::Settings;
 use crate::units::{Span, Timestamp};
 use statrs::function::gamma::{gamma_lr, ln_gamma};
 use tail::{Data, GRID, GRID_OF_ALPHA, Killed, Moments, fit};
 
 /// Faults of a pod a year that end in a restart by timeouts (hangs), and by refusals (crashes).
-const TRUE_FAULTS: (f64, f64) = (8.0, 4.0);
+const TRUE_FAULTS: (f64, f64) = (HANGS, CRASHES);
 /// False restarts a pod-year that there may be, whatever the tail says, where evidence this many times likelier under a
 /// false restart speaks for one.
 const UNEXPLAINED: f64 = 1.0;
 /// See [`UNEXPLAINED`].
 const SPEAKS: f64 = 3.0;
-/// How much likelier a replica that had been ill alone for hours truly hung, where restarts cure that.
-const AILED: f64 = 0.1;
-/// The share of false restarts of which other workloads on the node feel the cause.
-const NODES: f64 = 0.3;
-/// Pod-years after which a workload's own rate of true faults weighs as much as the usual one.
-const KNOWN_YEARS: f64 = 0.25;
 /// An edge is used once it has been visible in this share of the time in which 1 s was.
 const VISIBLE_SHARE: f64 = 0.2;
 /// Restarts older than this no longer count as evidence to loosen.
@@ -264,6 +258,7 @@ fn mean_period(seen: &Seen) -> f64 {
 
 /// What restarts are weighed by.
 struct Surroundings {
+    pods: u32,
     /// The chance that some other replica is slow within five minutes by accident; `None` with a single replica.
     chance: Option<f64>,
     /// The chance that a replica is slow within ten minutes of a restart that cured it.
@@ -273,6 +268,11 @@ struct Surroundings {
 }
 
 impl Surroundings {
+    /// The chance that another replica truly breaks within five minutes of one, at so many true faults a pod-year.
+    fn coincidence(&self, faults: f64) -> f64 {
+        -(-2.0 * COMPANY.as_secs_f64() * f64::from(self.pods.max(1)) * faults / YEAR_SECONDS).exp_m1()
+    }
+
     fn of(evidence: &Evidence, seen: &Seen, now: Timestamp) -> Self {
         let pods = evidence.replicas().max(evidence.pods());
         let decay = seen.decay(now);
@@ -280,6 +280,7 @@ impl Surroundings {
             [seen.this(), seen.past()].iter().map(|e| e.table(Edge::One).clusters_from(0.0)).sum::<f64>() * decay;
         let exposure = (seen.this().exposure(Edge::One) + seen.past().exposure(Edge::One)) * decay;
         Surroundings {
+            pods,
             chance: (pods > 1).then(|| chance_of_company(pods, clusters, exposure)),
             relapse: seen.slow_start_chance().max(chance_of_company(1, clusters, exposure)),
             cured: seen.cured(),
@@ -299,7 +300,11 @@ impl Surroundings {
             return 0.0;
         }
         let company = match (record.company, self.chance) {
-            (Company::Shared, _) => return record.confidence,
+            (Company::Shared, _) => {
+                // Unless two truly broke at once.
+                let c = self.coincidence(faults);
+                return weight(p.max(UNEXPLAINED), (0.5 + 0.5 * c) / c, faults) * record.confidence;
+            }
             (_, None) => 1.0,
             (Company::Beside, Some(c)) => (0.5 + 0.5 * c) / c,
             (Company::Alone, Some(_)) => 0.5,
@@ -310,19 +315,12 @@ impl Surroundings {
             false if now.since(record.at) > RELAPSE => 0.5,
             false => 1.0,
         };
-        // It had been ill for hours, alone, and as with all before it the restart helped.
-        let ailed = if self.cured && record.ailed && !record.relapsed { AILED } else { 1.0 };
-        // What slowed other workloads on its node, too, was the node's.
-        let neighbours = record.neighbours.map_or(1.0, |n| match (n.slow, f64::from(n.chance)) {
-            (true, c) => (NODES + (1.0 - NODES) * c) / c,
-            (false, _) => 1.0 - NODES,
-        });
         // Slowness of several that goes on after the restart is one thing that was seen, and not two.
         let persists = match record.company == Company::Beside && record.relapsed {
             true => company.max(relapse),
             false => company * relapse,
         };
-        let evidence = persists * ailed * neighbours;
+        let evidence = persists * record.circumstances(self.cured);
         // Runs that recovered know nothing of the stalls that never do: where a restart itself speaks for one, they are
         // not what it is weighed by alone.
         let p = if evidence > SPEAKS { p.max(UNEXPLAINED) } else { p };
