@@ -24,7 +24,7 @@ Policies:
   probe-tuner          the engine, from the owner's numbers on; probe-tuner@P/T/K: from those on
   hindsight            the best fixed numbers of each family; takes as long as all others together
 
-The defaults are 676 runs of 28 days, a few minutes: one core plays about three a second.
+The defaults are 676 runs of 28 days, about a minute on two cores.
 docs/reference/policy-table.md says how to read the tables, and shows them for 20 seeds.
 
 Examples:
