@@ -129,7 +129,7 @@ impl Table {
         }
     }
 
-    /// How many half-hours come at a time, at most [`BOUT`]: the variance of their number a day over its mean, which is 1
+    /// How many half-hours come at a time, at most 9.6: the variance of their number a day over its mean, which is 1
     /// where each comes for itself, however many there are. `days` have been watched.
     pub fn bout(&self, days: f64) -> f64 {
         let all = self.clusters_from(0.0);
