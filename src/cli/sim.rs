@@ -6,6 +6,7 @@ use crate::run::kinds;
 use crate::run::policy_table::{self, Document};
 use crate::sim::{Family, Losses};
 use clap::ValueEnum;
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 
 const HELP: &str = "Families, each a kind of workload (src/sim/family.rs):
@@ -126,9 +127,13 @@ fn read(args: &Args) -> Result<Match, Failure> {
             },
         }
     }
+    // Each plays once, however often it is named.
+    let mut known = BTreeSet::new();
+    families.retain(|family| known.insert(family.name()));
     let mut players = Vec::new();
     for name in &args.policy {
         match Player::parse(name) {
+            Ok(player) if players.contains(&player) => {}
             Ok(player) => players.push(player),
             Err(why) => problems.push(Problem::new(format!("--policy: {why}"))),
         }
@@ -138,7 +143,7 @@ fn read(args: &Args) -> Result<Match, Failure> {
     if seeds.is_none_or(|(a, b): (u64, u64)| a > b || b - a >= 10_000) {
         problems.push(
             Problem::new(format!("--seeds {:?}: no range of at most 10,000 seeds", args.seeds))
-                .hint("write the first and the last, as \"1000-1023\""),
+                .hint("write the first and the last, as \"1000-1023\", or one alone, as \"7\""),
         );
     }
     match seeds {

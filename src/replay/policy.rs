@@ -79,7 +79,7 @@ impl FromStr for Policy {
     fn from_str(text: &str) -> Result<Self, String> {
         Policy::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| {
             let names = Policy::ALL.map(Policy::name).join(", ");
-            format!("{text:?} is no policy; there are {names}")
+            format!("{text:?} is no policy; there are {names}; numbers of your own go into --settings, as \"10/10/2\"")
         })
     }
 }

@@ -67,8 +67,8 @@ impl Player {
             .map_err(|_| {
                 format!(
                     "{name:?} is no policy; write kubernetes-default, advised, even, load-rule, p99-margin, jacobson, \
-                     phi-accrual, lifeguard, hindsight, owner, probe-tuner, probe-tuner@P/T/K or P/T/K, as \"10/12/2\"; or \
-                     P/T/K of liveness, readiness and startup, as \"10/12/2+5/6/2+5/1/40\""
+                     phi-accrual, lifeguard, hindsight, owner, probe-tuner, probe-tuner@P/T/K or P/T/K, whole numbers from 1 on, as \
+                     \"10/12/2\"; or P/T/K of liveness, readiness and startup, as \"10/12/2+5/6/2+5/1/40\""
                 )
             }),
         }
