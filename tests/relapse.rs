@@ -5,21 +5,11 @@ mod support;
 
 use probe_tuner::decide::Urgency;
 use probe_tuner::evidence::{Cause, Edge, Evidence};
-use probe_tuner::model::believe;
 use probe_tuner::observation::Sample;
 use probe_tuner::probe::ProbeKind;
 use probe_tuner::units::{Span, Timestamp};
 use support::fixtures::{liveness, renumbered, workload};
 use support::stage::{Answer, Stage, well};
-
-fn stage() -> Stage {
-    let mut s = Stage::of(renumbered(workload("shop", "web"), "10/12/2"));
-    s.starts = 20;
-    s.play(Span::HOUR * 26, well);
-    s.rollout();
-    s.play(Span::HOUR * 26, well);
-    s
-}
 
 /// Replica 1 hangs for two checks and is killed for it, then answers as `after` says for ten minutes.
 fn hang(after: f64) -> impl Fn(usize, i64) -> Answer {
@@ -31,29 +21,22 @@ fn hang(after: f64) -> impl Fn(usize, i64) -> Answer {
     }
 }
 
-/// The weight of the last restart.
-fn weight(s: &Stage) -> f64 {
-    let seen = s.evidence.seen(&liveness()).unwrap();
-    let n = s.evidence.restarts().len();
-    believe(&s.evidence, seen, s.now).weights()[n - 1]
-}
-
 #[test]
 fn a_restart_that_cured_the_container_was_hardly_false() {
-    let mut s = stage();
+    let mut s = Stage::settled();
     s.play(Span::MINUTE * 30, hang(0.004));
     assert_eq!(s.evidence.restarts().len(), 1);
     assert!(!s.evidence.restarts()[0].relapsed);
-    assert!(weight(&s) < 0.05, "{}", weight(&s));
+    assert!(s.last_weight() < 0.05, "{}", s.last_weight());
 }
 
 #[test]
 fn a_restart_after_which_answers_are_as_slow_as_no_hundredth_was_before_cured_nothing() {
-    let mut s = stage();
+    let mut s = Stage::settled();
     // A fifth of a second is far below any timeout, and fifty times the usual.
     s.play(Span::MINUTE * 30, hang(0.2));
     assert!(s.evidence.restarts()[0].relapsed);
-    assert!(weight(&s) > 0.3, "{}", weight(&s));
+    assert!(s.last_weight() > 0.3, "{}", s.last_weight());
 }
 
 #[test]
@@ -68,7 +51,7 @@ fn pods_that_always_begin_slowly_do_not_make_a_restart_look_false() {
     s.play(Span::HOUR * 26, well);
     s.play(Span::MINUTE * 30, hang(0.2));
     assert!(s.evidence.restarts()[0].relapsed);
-    assert!(weight(&s) < 0.1, "{}", weight(&s));
+    assert!(s.last_weight() < 0.1, "{}", s.last_weight());
 }
 
 /// For half an hour replica `who` alone stalls for six seconds every half minute.
@@ -82,7 +65,7 @@ fn slow_runs(s: &Stage) -> f64 {
 
 #[test]
 fn slowness_of_one_replica_again_and_again_is_no_evidence_about_the_others() {
-    let mut s = stage();
+    let mut s = Stage::settled();
     for _ in 0..4 {
         s.play(Span::HOUR * 12, loud(1));
     }
@@ -91,7 +74,7 @@ fn slowness_of_one_replica_again_and_again_is_no_evidence_about_the_others() {
 
 #[test]
 fn slowness_that_wanders_from_node_to_node_is_evidence() {
-    let mut s = stage();
+    let mut s = Stage::settled();
     for who in [1, 3, 2, 4] {
         s.play(Span::HOUR * 12, loud(who));
     }
@@ -195,7 +178,7 @@ fn what_a_blind_timeout_was_too_short_for_does_not_loosen_the_one_that_took_its_
 #[test]
 fn what_is_told_late_of_the_life_before_is_no_relapse_of_the_next() {
     // Events come at once, counters half a minute later, as from a store that is asked now and then.
-    let mut s = stage();
+    let mut s = Stage::settled();
     let (uid, t) = (s.replicas[1].uid, s.now);
     s.evidence.killing(t + Span::SECOND * 40, uid, &"app".into(), ProbeKind::Liveness);
     let mut counters = s.replicas[1].counters;
@@ -214,7 +197,7 @@ fn what_is_told_late_of_the_life_before_is_no_relapse_of_the_next() {
 #[test]
 fn a_slow_answer_within_the_grace_period_of_a_kill_is_no_relapse() {
     // What answers may still be the life before, or its caches fill.
-    let mut s = stage();
+    let mut s = Stage::settled();
     let killed = hang(0.004);
     s.starts = 5;
     s.play(Span::MINUTE * 30, |i, t| if i == 1 && (85..108).contains(&t) { Answer::After(1.8) } else { killed(i, t) });
@@ -224,7 +207,7 @@ fn a_slow_answer_within_the_grace_period_of_a_kill_is_no_relapse() {
 
 #[test]
 fn refusals_that_end_in_a_kill_are_no_spells() {
-    let mut s = stage();
+    let mut s = Stage::settled();
     // A pod that has crashed refuses until it is killed: eight times, hours apart.
     for n in 0..8 {
         s.play(Span::HOUR * 4, |i, t| if i == n % 3 && t < 25 { Answer::Refused } else { well(i, t) });
@@ -240,7 +223,7 @@ fn refusals_that_end_in_a_kill_are_no_spells() {
 #[test]
 fn a_life_that_is_killed_again_before_it_could_answer_was_not_cured() {
     // A stall of a minute: killed, back after five seconds, killed again.
-    let mut s = stage();
+    let mut s = Stage::settled();
     s.starts = 5;
     s.play(Span::MINUTE * 30, |i, t| if i == 1 && t < 60 { Answer::After(60.0) } else { well(i, t) });
     let restarts = s.evidence.restarts();
@@ -251,7 +234,7 @@ fn a_life_that_is_killed_again_before_it_could_answer_was_not_cured() {
 
 #[test]
 fn refusals_that_come_and_go_all_the_time_are_told_while_they_do() {
-    let mut s = stage();
+    let mut s = Stage::settled();
     // Every other check is refused for three hours: no quarter of a minute is without one.
     s.play(Span::HOUR * 3, |_, t| if t % 20 < 10 { Answer::Refused } else { Answer::After(0.004) });
     let refusals = s.evidence.seen(&liveness()).unwrap().refusals();
@@ -261,7 +244,7 @@ fn refusals_that_come_and_go_all_the_time_are_told_while_they_do() {
 #[test]
 fn a_kill_that_is_told_after_its_restart_is_watched_like_one_that_was_told_before() {
     // The status is quicker than the event, and nothing else tells why the container ended.
-    let mut s = stage();
+    let mut s = Stage::settled();
     s.exit(1, 143, "Error");
     s.play(Span::SECOND * 20, well);
     let uid = s.replicas[1].uid;

@@ -4,27 +4,9 @@
 mod support;
 
 use probe_tuner::evidence::{Company, Edge};
-use probe_tuner::model::believe;
 use probe_tuner::units::Span;
-use support::fixtures::{liveness, renumbered, workload};
+use support::fixtures::liveness;
 use support::stage::{Answer, Stage, well};
-
-/// Five replicas that have lived through a release, in which nothing was ever slow.
-fn stage() -> Stage {
-    let mut s = Stage::of(renumbered(workload("shop", "web"), "10/12/2"));
-    s.starts = 20;
-    s.play(Span::HOUR * 26, well);
-    s.rollout();
-    s.play(Span::HOUR * 26, well);
-    s
-}
-
-/// The weight of the last restart.
-fn weight(s: &Stage) -> f64 {
-    let seen = s.evidence.seen(&liveness()).unwrap();
-    let n = s.evidence.restarts().len();
-    believe(&s.evidence, seen, s.now).weights()[n - 1]
-}
 
 /// Runs above 1 s that count as evidence.
 fn runs(s: &Stage) -> f64 {
@@ -36,7 +18,7 @@ fn runs(s: &Stage) -> f64 {
 /// One replica after another answers above 1 s half of the time for two hours; `killed` says whether that ends in a hang
 /// and its restart, or by itself.
 fn ill_in_turn(turns: usize, killed: bool) -> Stage {
-    let mut s = stage();
+    let mut s = Stage::settled();
     for n in 0..turns {
         s.play(Span::HOUR * 2, |i, t| match t % 60 {
             ..30 if i == n % 3 => Answer::After(1.4),
@@ -57,7 +39,7 @@ fn replicas_that_fall_ill_in_turn_and_are_cured_by_their_restart_are_sick_and_no
 
     assert!(ill.evidence.seen(&liveness()).unwrap().cured());
     assert!(ill.evidence.restarts().iter().all(|r| r.ailed));
-    assert!(weight(&ill) < 0.02, "{}", weight(&ill));
+    assert!(ill.last_weight() < 0.02, "{}", ill.last_weight());
 }
 
 /// Replica 0 is ill, and with it the next ones of `ill` from two hours on, one after another; in the fourth hour replica
@@ -114,7 +96,7 @@ fn what_became_known_of_a_restart_is_not_forgotten_when_it_leaves_the_list() {
     assert_eq!(ill.evidence.restarts().len(), 20);
     assert!(older(&ill) > 0.0 && older(&ill) < 0.02, "{}", older(&ill));
     // Others slow beside it, and slow on: that is not lost either.
-    let mut s = stage();
+    let mut s = Stage::settled();
     for n in 0..26 {
         s.play(Span::HOUR * 12, |i, t| match t {
             _ if i == n % 3 && (60..85).contains(&t) => Answer::After(60.0),

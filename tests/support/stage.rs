@@ -3,10 +3,11 @@
 #![allow(dead_code, reason = "each test binary uses some of them")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use super::fixtures::liveness;
+use super::fixtures::{liveness, renumbered, workload};
 use probe_tuner::decide::{Judgement, Prices, judge};
 use probe_tuner::evidence::Evidence;
 use probe_tuner::memory::Memory;
+use probe_tuner::model::believe;
 use probe_tuner::observation::{Counters, EDGES, FailureClass, Sample};
 use probe_tuner::probe::ProbeKind;
 use probe_tuner::units::{Name, Span, Timestamp, Uid};
@@ -71,6 +72,22 @@ impl Stage {
     /// The same, its replicas named and heard in another order.
     pub fn ordered(workload: Workload, order: Vec<usize>) -> Self {
         Stage::new(workload, 1, order)
+    }
+
+    /// Five pods at 10/12/2 that have lived through a release in which nothing was ever slow, and take 20 s to start.
+    pub fn settled() -> Self {
+        let mut s = Stage::of(renumbered(workload("shop", "web"), "10/12/2"));
+        s.starts = 20;
+        s.play(Span::HOUR * 26, well);
+        s.rollout();
+        s.play(Span::HOUR * 26, well);
+        s
+    }
+
+    /// The probability that the last restart was false.
+    pub fn last_weight(&self) -> f64 {
+        let seen = self.evidence.seen(&liveness()).unwrap();
+        believe(&self.evidence, seen, self.now).weights()[self.evidence.restarts().len() - 1]
     }
 
     fn new(workload: Workload, next: u128, order: Vec<usize>) -> Self {
