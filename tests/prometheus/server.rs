@@ -80,8 +80,15 @@ impl Prometheus {
             let line = text.lines().find(|l| l.contains("msg=\"Listening on\""))?;
             Some(line.split("address=").nth(1)?.split_whitespace().next()?.to_owned())
         });
-        let ready = || TcpStream::connect(&address).ok();
-        wait_for("its port", SOON, ready);
+        // It listens before it has read its data.
+        let ready = || {
+            let mut stream = TcpStream::connect(&address).ok()?;
+            stream.write_all(b"GET /-/ready HTTP/1.0\r\n\r\n").ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).ok()?;
+            answer.split(' ').nth(1).filter(|status| *status == "200").map(|_| ())
+        };
+        wait_for("its data", SOON, ready);
         Prometheus { child, stdin, url: format!("http://{address}") }
     }
 }
