@@ -106,3 +106,16 @@ fn what_became_known_of_a_restart_is_not_forgotten_when_it_leaves_the_list() {
     }
     assert!(older(&s) > 2.0, "{}", older(&s));
 }
+
+#[test]
+fn two_that_hang_at_once_may_be_an_accident_where_replicas_often_do() {
+    let at_once = |turns| {
+        let mut s = ill_in_turn(turns, true);
+        s.play(Span::MINUTE * 20, |i, t| if i > 2 && t < 45 { Answer::After(60.0) } else { well(i, t) });
+        assert_eq!(s.evidence.restarts().last().unwrap().company, Company::Shared);
+        s.last_weight()
+    };
+    // One that nobody knows yet, and one that has hung thirty times in fifteen days.
+    let (unknown, known) = (at_once(0), at_once(30));
+    assert!(unknown > 0.95 && known < 0.7, "{unknown} {known}");
+}

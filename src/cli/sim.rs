@@ -161,6 +161,7 @@ fn read(args: &Args) -> Result<Match, Failure> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]
@@ -175,5 +176,20 @@ mod tests {
             assert!(HELP.contains(&format!("\n  {group:<10} {families};")), "{group}: {families}");
         }
         assert!(HELP.lines().all(|line| line.chars().count() <= 100));
+    }
+
+    #[test]
+    fn whoever_is_named_twice_plays_once() {
+        #[derive(clap::Parser)]
+        struct Sim {
+            #[command(flatten)]
+            args: Args,
+        }
+        let line = ["sim", "--families", "leak,held-out,leak,release", "--policy", "even,10/10/2,advised"];
+        let game = read(&<Sim as clap::Parser>::parse_from(line).args).ok().unwrap();
+        let names: Vec<&str> = game.families.iter().map(|f| f.name()).collect();
+        assert_eq!(names, ["leak", "release", "weekly", "flakydep"]);
+        let names: Vec<String> = game.players.iter().map(Player::name).collect();
+        assert_eq!(names, ["10/10/2", "10/5/3"]);
     }
 }

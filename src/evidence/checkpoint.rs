@@ -24,7 +24,8 @@ use thiserror::Error;
 const MAGIC: &[u8; 3] = b"PTE";
 /// Version 2 knows which restarts cured nothing, how pods begin, where replicas ail, and the levels of the hours; 3 knows
 /// how their spells end, and what the neighbours of a restart said; 4 what shadow checks saw and how often containers were
-/// throttled; 5 on how many days there was anything, and how checks failed. Every earlier one is still read; tests hold bytes of each.
+/// throttled; 5 how many half-hours come a day, and how checks fail. Every earlier one is still read; tests hold bytes of
+/// each.
 const VERSION: u8 = 5;
 /// Kubernetes' own bound on names.
 const NAME: usize = 253;

@@ -3,8 +3,8 @@
 use super::load::{self, LoadThen};
 use super::pods::Life;
 use super::restart::{
-    self, COMPANY, CRASHES, Cause, Company, Failing, HANGS, KNOWN_YEARS, NeighboursThen, RELAPSE, RESTARTS,
-    RestartRecord, Signs, distance,
+    self, COMPANY, Cause, Company, Failing, KNOWN_YEARS, NeighboursThen, Others, RELAPSE, RESTARTS, RestartRecord,
+    Signs, distance,
 };
 use super::seen::Seen;
 use super::watch::{Beginning, Said};
@@ -320,34 +320,29 @@ impl Evidence {
 
     /// Takes in a record that leaves the list.
     pub(super) fn retire(&mut self, at: Timestamp, gone: &RestartRecord) {
-        let by = |s: &&mut Seen| s.id.kind == ProbeKind::Liveness && s.id.container == gone.container;
-        let faults = self.true_faults(at, gone);
-        if gone.cause == Cause::LivenessKill
-            && let Some(seen) = self.probes.iter_mut().find(by)
-        {
-            seen.decay_to(at);
-            let weight = restart::last_guess(gone, seen.cured(), seen.slow_start_chance(), faults);
-            seen.retire(gone, weight);
+        if gone.cause != Cause::LivenessKill {
+            return;
         }
-    }
-
-    /// True faults a pod-year that end as the restart that leaves the list: as many as any workload has, or as many as were
-    /// since and came alone.
-    fn true_faults(&self, at: Timestamp, gone: &RestartRecord) -> f64 {
-        let usual = if gone.failing == Failing::Fast { CRASHES } else { HANGS };
-        let seen = self.probes.iter().find(|s| s.id.kind == ProbeKind::Liveness && s.id.container == gone.container);
-        let Some(seen) = seen else { return usual };
-        let (cured, chance) = (seen.cured(), seen.slow_start_chance());
+        let by = |s: &Seen| s.id.kind == ProbeKind::Liveness && s.id.container == gone.container;
+        let Some(probe) = self.probes.iter().position(by) else { return };
+        let seen = &mut self.probes[probe];
+        seen.decay_to(at);
+        let (cured, slow_start) = (seen.cured(), seen.slow_start_chance());
+        let guess = |r: &RestartRecord, others| restart::last_guess(r, cured, slow_start, others);
+        // Of those since that came alone what looks true says how often containers truly break.
         let alike = |r: &&RestartRecord| {
             r.cause == Cause::LivenessKill
                 && r.container == gone.container
                 && r.failing == gone.failing
                 && r.company == Company::Alone
         };
-        let n: f64 =
-            self.restarts.iter().filter(alike).map(|r| 1.0 - restart::last_guess(r, cured, chance, usual)).sum();
-        let years = f64::from(self.replicas.max(self.pods()).max(1)) * at.since(gone.at).as_years_f64().max(0.0);
-        usual.max((usual * KNOWN_YEARS + n) / (KNOWN_YEARS + years))
+        let pods = self.replicas.max(self.pods()).max(1);
+        let usual = Others { pods, faults: gone.usual_faults() };
+        let seemed_true: f64 = self.restarts.iter().filter(alike).map(|r| 1.0 - guess(r, usual)).sum();
+        let years = f64::from(pods) * at.since(gone.at).as_years_f64().max(0.0);
+        let faults = usual.faults.max((usual.faults * KNOWN_YEARS + seemed_true) / (KNOWN_YEARS + years));
+        let weight = guess(gone, Others { faults, ..usual });
+        self.probes[probe].retire(gone, weight);
     }
 
     /// What the other replicas did in the five minutes before.

@@ -40,7 +40,7 @@ pub use load::{Covered, LOAD_BINS, Load, LoadThen, NODE_EDGES, POD_EDGES};
 pub use pods::Coverage;
 pub use restart::{
     COMPANY, CRASHES, Cause, Company, Failing, HANGS, KNOWN_YEARS, NeighboursThen, RELAPSE, RESTARTS, RestartRecord,
-    SICK_RESTARTS, SICK_WITHIN,
+    SICK_RESTARTS, SICK_WITHIN, chance_of_another,
 };
 pub use season::{Basis, EPISODE, Foretold, JUDGED, Judged, Record, Season, WEEK, WEEKS};
 pub use seen::{Older, PRIOR_FALL, PRIOR_RATE, Seen, YEAR_SECONDS};

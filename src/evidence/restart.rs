@@ -1,6 +1,7 @@
 //! Restarts: what ended a container's life, and in which company.
 
 use super::load::LoadThen;
+use super::seen::YEAR_SECONDS;
 use crate::probe::{ProbeKind, Settings};
 use crate::units::{Name, Span, Timestamp, Uid};
 use crate::workload::Ended;
@@ -218,6 +219,11 @@ const AILED: f64 = 0.1;
 const NODES: f64 = 0.3;
 
 impl RestartRecord {
+    /// True faults of a pod a year that end as this one did, where nothing is known yet.
+    pub(super) fn usual_faults(&self) -> f64 {
+        if self.failing == Failing::Fast { CRASHES } else { HANGS }
+    }
+
     /// How much likelier a false restart is to have come after such hours, and amid such neighbours, than a true one.
     /// `cured` says whether replicas that fall ill alone are cured by their restart.
     pub fn circumstances(&self, cured: bool) -> f64 {
@@ -232,11 +238,29 @@ impl RestartRecord {
     }
 }
 
+/// The chance that another of so many pods truly breaks within [`COMPANY`] of one, at so many true faults a pod-year.
+pub fn chance_of_another(pods: u32, faults: f64) -> f64 {
+    -(-2.0 * COMPANY.as_secs_f64() * f64::from(pods.max(1)) * faults / YEAR_SECONDS).exp_m1()
+}
+
+/// Among whom a restart happened: so many pods, at so many true faults a pod-year that end as it did.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Others {
+    pub(super) pods: u32,
+    pub(super) faults: f64,
+}
+
 /// The last word on a record that leaves the list: the first guess and all that became known since. `slow_start` is the
-/// chance that a life begins slowly anyway, `faults` are the true ones a pod-year.
-pub(super) fn last_guess(record: &RestartRecord, cured: bool, slow_start: f64, faults: f64) -> f64 {
-    if record.weight <= 0.0 || record.company == Company::Shared {
-        return record.weight;
+/// chance that a life begins slowly anyway.
+pub(super) fn last_guess(record: &RestartRecord, cured: bool, slow_start: f64, others: Others) -> f64 {
+    if record.weight <= 0.0 {
+        return 0.0;
+    }
+    if record.company == Company::Shared {
+        // Unless two truly broke at once.
+        let c = chance_of_another(others.pods, others.faults);
+        let odds = (0.5 + 0.5 * c) / c / others.faults;
+        return odds / (1.0 + odds);
     }
     // One that another replica was slow beside is what it was first taken for: slowness of others and slowness that goes on
     // are the same thing seen twice.
@@ -245,9 +269,9 @@ pub(super) fn last_guess(record: &RestartRecord, cured: bool, slow_start: f64, f
         (Company::Alone, false) => 0.5,
         _ => 1.0,
     };
-    let usual = if record.failing == Failing::Fast { CRASHES } else { HANGS };
     let first = record.weight.min(0.99);
-    let odds = first / (1.0 - first) * relapse * record.circumstances(cured) * usual / faults;
+    let circumstances = record.circumstances(cured) * record.usual_faults() / others.faults;
+    let odds = first / (1.0 - first) * relapse * circumstances;
     odds / (1.0 + odds)
 }
 

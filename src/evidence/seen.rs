@@ -271,13 +271,7 @@ impl Seen {
             (*last, *turns) = (Some(place.clone()), if stands { turns.saturating_add(1) } else { 1 });
             *since = Some(at);
         }
-        self.sick_alone()
-    }
-
-    /// Whether a replica that is slow far more often than the others is sick, as opposed to the one that runs where it is
-    /// slow now.
-    pub(super) fn sick_alone(&self) -> bool {
-        self.ailing.1 <= WANDERS || self.cured()
+        *turns <= WANDERS || self.cured()
     }
 
     /// Whether such spells end with a restart of the replica, and seldom by themselves: then it was the replica that was
@@ -354,9 +348,9 @@ impl Seen {
             self.refusals.1 *= factor;
             self.usual.iter_mut().for_each(|n| *n *= factor);
             self.begun.0 *= factor;
+            self.begun.1 *= factor;
             self.told.0 *= factor;
             self.told.1 *= factor;
-            self.begun.1 *= factor;
             self.spells.0 *= factor;
             self.spells.1 *= factor;
             self.regimes.iter_mut().for_each(|r| r.days *= factor);

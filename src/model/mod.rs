@@ -16,10 +16,10 @@ pub use prior::learn;
 pub use start::{Basis, StartBudget, start_budget};
 pub use tail::Tail;
 
+use crate::evidence::{CRASHES, HALF_LIFE, HANGS, KNOWN_YEARS, YEAR_SECONDS, chance_of_another};
 use crate::evidence::{
-    COMPANY, Cause, Company, Edge, Evidence, Failing, PRIOR_FALL, PRIOR_RATE, RELAPSE, RESTARTS, RestartRecord, Seen,
+    Cause, Company, Edge, Evidence, Failing, PRIOR_FALL, PRIOR_RATE, RELAPSE, RESTARTS, RestartRecord, Seen,
 };
-use crate::evidence::{CRASHES, HALF_LIFE, HANGS, KNOWN_YEARS, YEAR_SECONDS};
 use crate::probe::Settings;
 use crate::units::{Span, Timestamp};
 use statrs::function::gamma::{gamma_lr, ln_gamma};
@@ -268,11 +268,6 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    /// The chance that another replica truly breaks within five minutes of one, at so many true faults a pod-year.
-    fn coincidence(&self, faults: f64) -> f64 {
-        -(-2.0 * COMPANY.as_secs_f64() * f64::from(self.pods.max(1)) * faults / YEAR_SECONDS).exp_m1()
-    }
-
     fn of(evidence: &Evidence, seen: &Seen, now: Timestamp) -> Self {
         let pods = evidence.replicas().max(evidence.pods());
         let decay = seen.decay(now);
@@ -302,7 +297,7 @@ impl Surroundings {
         let company = match (record.company, self.chance) {
             (Company::Shared, _) => {
                 // Unless two truly broke at once.
-                let c = self.coincidence(faults);
+                let c = chance_of_another(self.pods, faults);
                 return weight(p.max(UNEXPLAINED), (0.5 + 0.5 * c) / c, faults) * record.confidence;
             }
             (_, None) => 1.0,
