@@ -60,17 +60,17 @@ fn liveness(x: &Explained) -> &Explanation {
 
 /// Stalls of 8 to 22 s under load, at numbers that tolerate 14 s.
 fn loosened() -> Explained {
-    watch(setup("basket", Family::Gc.nature(), "7/7/2", 28.0))
+    watch(setup("basket", Family::Gc.nature(0), "7/7/2", 28.0))
 }
 
 /// Two quiet months with a release a week, at the numbers for the unknown.
 fn tightened() -> Explained {
-    watch(setup("catalog", Family::Light.nature(), "10/12/2", 56.0))
+    watch(setup("catalog", Family::Light.nature(0), "10/12/2", 56.0))
 }
 
 /// The same numbers for liveness and readiness.
 fn alike() -> Explained {
-    let nature = Nature { readiness: Some(settings("10/12/2")), ..Family::Light.nature() };
+    let nature = Nature { readiness: Some(settings("10/12/2")), ..Family::Light.nature(0) };
     watch(setup("cart", nature, "10/12/2", 28.0))
 }
 
@@ -82,7 +82,7 @@ fn held() -> Explained {
 
 /// Starts that take longer each day, behind a startup probe that allows 90 s.
 fn started() -> Explained {
-    watch(setup("search", Family::SlowStart.nature(), "10/12/2", 21.0))
+    watch(setup("search", Family::SlowStart.nature(0), "10/12/2", 21.0))
 }
 
 /// Holds a generated file to what it should be.
@@ -164,7 +164,7 @@ fn least_of_the_allowed(e: &Explanation) {
 #[test]
 fn of_every_family_the_chosen_one_is_the_least_that_is_allowed_and_the_gate_that_stops_gives_the_reason() {
     for family in Family::all() {
-        let x = watch(setup("web", family.nature(), "10/10/3", 9.0));
+        let x = watch(setup("web", family.nature(0), "10/10/3", 9.0));
         let e = liveness(&x);
         let j = &e.judgement;
         if matches!(j.reason, Reason::Loosen | Reason::Tighten) {

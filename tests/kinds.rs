@@ -158,7 +158,7 @@ fn readiness_takes_a_true_fault_out_of_service_in_its_own_tolerance_and_half_a_p
 #[test]
 fn a_stall_longer_than_readiness_tolerates_removes_a_healthy_pod_until_it_answers_again() {
     // Stalls of 25 to 30 s: 10/5/2 tolerates 15 s of them, liveness 10/15/3 45 s.
-    let stalls = Stalls { per_day: |_| 12.0, most: 12.0, length: Length::Uniform { from: 25.0, to: 30.0 } };
+    let stalls = Stalls { most: 12.0, share: |_| 1.0, length: Length::Uniform { from: 25.0, to: 30.0 } };
     let nature = Nature { stalls: vec![stalls], readiness: Some(s("10/5/2")), ..calm() };
     let mut setup = Setup::of("stalls", nature, 1, 14.0);
     setup.settings = s("10/15/3");

@@ -34,7 +34,7 @@ fn truth(family: Family, seed: u64, days: f64, settings: &str) -> Truth {
 fn exponential_stalls_restart_as_often_as_the_formula_says() {
     // (p(A) − p(A+P))/P with p(y) = λ·6·e^(−y/6), one stall in 600 s, 10/4/2: 6.80 a day.
     let nature = Nature {
-        stalls: vec![Stalls { per_day: |_| 144.0, most: 144.0, length: Length::Exponential { mean: 6.0 } }],
+        stalls: vec![Stalls { most: 144.0, share: |_| 1.0, length: Length::Exponential { mean: 6.0 } }],
         faults: 0.0,
         ..Nature::quiet()
     };

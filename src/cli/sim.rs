@@ -16,6 +16,7 @@ const HELP: &str = "Families, each a kind of workload (src/sim/family.rs):
   last-look  reclaim nightlybatch hotkey; played for the published table only
   kinds      slowstart crampedstart unready everykind; with readiness and startup probes besides
   all        the first three groups
+  wild       each seed another kind of workload, drawn by chance, that nobody chose
 
 Policies:
   owner                as its owner wrote them; numbers with a name: kubernetes-default (10/1/3),
@@ -119,10 +120,10 @@ fn read(args: &Args) -> Result<Match, Failure> {
                 Some(family) => families.push(family),
                 None => {
                     let names: Vec<&str> = Family::all().chain(Family::KINDS).map(Family::name).collect();
-                    problems.push(
-                        Problem::new(format!("--families {name:?}: no such family"))
-                            .hint(format!("write tuned, held-out, last-look, kinds, all, or of {}", names.join(", "))),
-                    );
+                    problems.push(Problem::new(format!("--families {name:?}: no such family")).hint(format!(
+                        "write tuned, held-out, last-look, kinds, all, wild, or of {}",
+                        names.join(", ")
+                    )));
                 }
             },
         }

@@ -180,19 +180,19 @@ pub fn play(game: &Match, played: &(dyn Fn(usize, usize) + Sync)) -> Vec<Row> {
 /// The fixed numbers of least mean loss over these seeds. The carrying cost of numbers bounds their loss from below, so
 /// that most need not be played to the end.
 fn hindsight(family: Family, seeds: &[u64], game: &Match) -> (Option<Settings>, Vec<Score>) {
-    let handler = family.nature().handler;
-    let mut grid: Vec<(f64, Settings)> = hindsight_grid().into_iter().map(|s| (carrying_cost(s, handler), s)).collect();
+    let carrying = |s| seeds.iter().map(|seed| carrying_cost(s, family.nature(*seed).handler)).sum::<f64>();
+    let mut grid: Vec<(f64, Settings)> = hindsight_grid().into_iter().map(|s| (carrying(s), s)).collect();
     grid.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut least, mut best) = (f64::INFINITY, (None, Vec::new()));
     for (carrying, settings) in grid {
         // The least that the mean can still become.
-        let (mut sum, mut scores) = (carrying * seeds.len() as f64, Vec::new());
+        let (mut sum, mut scores) = (carrying, Vec::new());
         for seed in seeds {
             if sum >= least {
                 break;
             }
             let score = run(&Player::Fixed(settings), family, *seed, game);
-            sum += score.loss - carrying;
+            sum += score.loss - carrying_cost(settings, family.nature(*seed).handler);
             scores.push(score);
         }
         if sum < least {

@@ -4,15 +4,16 @@
 //! seen, and the last three are for the last look only. None of their shapes is one that the estimator assumes.
 
 use super::chance::Length;
+use super::wild;
 use crate::probe::{Handler, Settings};
 
 /// Stalls of a replica: spells in which nothing is answered; what starts in one waits for its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Stalls {
-    /// How many a replica and day at a load in [0, 1].
-    pub per_day: fn(f64) -> f64,
-    /// The most that `per_day` ever gives.
+    /// The most that there are a replica and day.
     pub most: f64,
+    /// Which share of them comes at a load in [0, 1].
+    pub share: fn(f64) -> f64,
     /// How long each lasts.
     pub length: Length,
 }
@@ -143,6 +144,8 @@ pub enum Family {
     Unready,
     /// Slow starts and slow hours, and all three probes.
     EveryKind,
+    /// Each seed another kind of workload, drawn by chance.
+    Wild,
 }
 
 impl Family {
@@ -196,6 +199,7 @@ impl Family {
             Family::CrampedStart => "crampedstart",
             Family::Unready => "unready",
             Family::EveryKind => "everykind",
+            Family::Wild => "wild",
         }
     }
 
@@ -206,16 +210,16 @@ impl Family {
 
     /// The family of this name.
     pub fn parse(name: &str) -> Option<Family> {
-        Family::all().chain(Family::KINDS).find(|f| f.name() == name)
+        Family::all().chain(Family::KINDS).chain([Family::Wild]).find(|f| f.name() == name)
     }
 
-    /// What makes it what it is.
-    pub fn nature(self) -> Nature {
+    /// What makes it what it is. The seed says which only where each seed has another.
+    pub fn nature(self, seed: u64) -> Nature {
         let base = Nature::quiet();
         match self {
             Family::Light => Nature {
                 load: (0.1, 0.45),
-                stalls: vec![steady(|_| 0.3, 0.3, lognormal(0.8, 0.7))],
+                stalls: vec![steady(0.3, |_| 1.0, lognormal(0.8, 0.7))],
                 rollouts: vec![3.4, 10.4, 17.4, 24.4],
                 ..base
             },
@@ -223,8 +227,8 @@ impl Family {
                 load: (0.2, 0.75),
                 median: |_| 0.008,
                 stalls: vec![
-                    steady(|load| 120.0 * load, 120.0, lognormal(0.9, 0.6)),
-                    steady(|load| load, 1.0, Length::Uniform { from: 8.0, to: 22.0 }),
+                    steady(120.0, |load| load, lognormal(0.9, 0.6)),
+                    steady(1.0, |load| load, Length::Uniform { from: 8.0, to: 22.0 }),
                 ],
                 rollouts: vec![7.4, 21.4],
                 ..base
@@ -233,7 +237,7 @@ impl Family {
                 load: (0.2, 0.95),
                 median: |load| 0.010 * (4.0 * above(load, 0.7, 0.25)).exp(),
                 sigma: 0.6,
-                stalls: vec![steady(|load| 300.0 * above(load, 0.7, 0.25), 300.0, gamma(2.0, 1.2))],
+                stalls: vec![steady(300.0, |load| above(load, 0.7, 0.25), gamma(2.0, 1.2))],
                 rollouts: vec![2.4, 9.4, 16.4, 23.4],
                 ..base
             },
@@ -241,7 +245,7 @@ impl Family {
                 load: (0.1, 0.97),
                 median: |load| 0.006 / (1.02 - load),
                 sigma: 0.8,
-                stalls: vec![steady(|load| 160.0 * (load - 0.75).max(0.0), 40.0, lognormal(2.0, 0.7))],
+                stalls: vec![steady(40.0, |load| 4.0 * (load - 0.75).max(0.0), lognormal(2.0, 0.7))],
                 rollouts: vec![4.6, 18.6],
                 ..base
             },
@@ -249,21 +253,21 @@ impl Family {
             Family::ColdStart => Nature {
                 load: (0.2, 0.7),
                 median: |load| 0.006 / (1.1 - load),
-                stalls: vec![steady(|_| 6.0, 6.0, lognormal(1.0, 0.5))],
+                stalls: vec![steady(6.0, |_| 1.0, lognormal(1.0, 0.5))],
                 twist: Twist::ColdStart,
                 start: lognormal(45.0, 0.5),
                 rollouts: (0..28).map(|day| f64::from(day) + 0.5).collect(),
                 ..base
             },
             Family::Leak => Nature {
-                stalls: vec![steady(|_| 3.0, 3.0, lognormal(1.2, 0.5))],
+                stalls: vec![steady(3.0, |_| 1.0, lognormal(1.2, 0.5))],
                 twist: Twist::Leak,
                 rollouts: vec![8.4],
                 faults: 46.0,
                 ..base
             },
             Family::Brownout => Nature {
-                stalls: vec![steady(|_| 2.0, 2.0, lognormal(0.8, 0.6))],
+                stalls: vec![steady(2.0, |_| 1.0, lognormal(0.8, 0.6))],
                 twist: Twist::Brownout,
                 rollouts: vec![5.4, 19.4],
                 ..base
@@ -272,8 +276,8 @@ impl Family {
                 load: (0.15, 0.85),
                 median: |_| 0.002,
                 stalls: vec![steady(
-                    |load| 1500.0 * load.powi(3),
                     1500.0,
+                    |load| load.powi(3),
                     Length::Either { first: (0.3, 1.2), share: 0.8, second: (2.0, 4.5) },
                 )],
                 rollouts: vec![3.5, 17.5],
@@ -292,19 +296,19 @@ impl Family {
                 load: (0.2, 0.9),
                 median: |load| 0.150 * (2.6 * (load - 0.3)).exp(),
                 sigma: 0.45,
-                stalls: vec![steady(|load| 40.0 * (load - 0.5).max(0.0), 20.0, lognormal(2.0, 0.8))],
+                stalls: vec![steady(20.0, |load| 2.0 * (load - 0.5).max(0.0), lognormal(2.0, 0.8))],
                 rollouts: vec![6.5, 20.5],
                 ..base
             },
             Family::Shift => Nature {
                 load: (0.2, 0.7),
-                stalls: vec![steady(|_| 2.0, 2.0, lognormal(0.8, 0.5))],
+                stalls: vec![steady(2.0, |_| 1.0, lognormal(0.8, 0.5))],
                 twist: Twist::Shift,
                 rollouts: Vec::new(),
                 ..base
             },
             Family::Blips => Nature {
-                stalls: vec![steady(|_| 3.0, 3.0, lognormal(1.0, 0.6))],
+                stalls: vec![steady(3.0, |_| 1.0, lognormal(1.0, 0.6))],
                 refusals: Some(Refusals { per_day: 3.0, length: gamma(2.0, 1.5) }),
                 rollouts: vec![5.4, 19.4],
                 ..base
@@ -313,7 +317,7 @@ impl Family {
                 Nature { load: (0.2, 0.7), twist: Twist::Release, rollouts: vec![2.5, 9.5, 16.5, 23.5], ..base }
             }
             Family::Weekly => Nature {
-                stalls: vec![steady(|_| 2.0, 2.0, lognormal(0.8, 0.5))],
+                stalls: vec![steady(2.0, |_| 1.0, lognormal(0.8, 0.5))],
                 twist: Twist::Weekly,
                 rollouts: vec![3.4, 17.4],
                 ..base
@@ -323,38 +327,39 @@ impl Family {
                 Nature { load: (0.2, 0.8), twist: Twist::Reclaim, rollouts: vec![4.5, 11.5, 18.5, 25.5], ..base }
             }
             Family::NightlyBatch => Nature {
-                stalls: vec![steady(|_| 1.0, 1.0, lognormal(1.0, 0.7))],
+                stalls: vec![steady(1.0, |_| 1.0, lognormal(1.0, 0.7))],
                 twist: Twist::NightlyBatch,
                 rollouts: vec![3.5, 17.5],
                 ..base
             },
             Family::HotKey => Nature {
-                stalls: vec![steady(|_| 4.0, 4.0, lognormal(1.0, 0.6))],
+                stalls: vec![steady(4.0, |_| 1.0, lognormal(1.0, 0.6))],
                 twist: Twist::HotKey,
                 rollouts: vec![6.4, 13.4, 20.4],
                 ..base
             },
             Family::SlowStart => Nature {
-                stalls: vec![steady(|_| 2.0, 2.0, lognormal(1.0, 0.6))],
+                stalls: vec![steady(2.0, |_| 1.0, lognormal(1.0, 0.6))],
                 start: lognormal(60.0, 0.4),
                 growth: 0.01,
                 startup: Some(of(10, 1, 9)),
                 rollouts: vec![2.4, 9.4, 16.4, 23.4],
                 ..base
             },
-            Family::CrampedStart => Nature { startup: Some(of(10, 1, 3)), ..Family::SlowStart.nature() },
+            Family::CrampedStart => Nature { startup: Some(of(10, 1, 3)), ..Family::SlowStart.nature(seed) },
             Family::Unready => Nature {
                 load: (0.2, 0.75),
-                stalls: vec![steady(|load| 20.0 * load, 20.0, lognormal(3.0, 0.7))],
+                stalls: vec![steady(20.0, |load| load, lognormal(3.0, 0.7))],
                 twist: Twist::Brownout,
                 readiness: Some(Settings::KUBERNETES_DEFAULT),
                 rollouts: vec![2.4, 9.4, 16.4, 23.4],
                 ..base
             },
             Family::EveryKind => {
-                let Nature { start, growth, startup, .. } = Family::SlowStart.nature();
-                Nature { start, growth, startup, ..Family::Unready.nature() }
+                let Nature { start, growth, startup, .. } = Family::SlowStart.nature(seed);
+                Nature { start, growth, startup, ..Family::Unready.nature(seed) }
             }
+            Family::Wild => wild::nature(seed),
         }
     }
 }
@@ -386,8 +391,8 @@ fn above(load: f64, from: f64, width: f64) -> f64 {
     ((load - from) / width).clamp(0.0, 1.0)
 }
 
-fn steady(per_day: fn(f64) -> f64, most: f64, length: Length) -> Stalls {
-    Stalls { per_day, most, length }
+fn steady(most: f64, share: fn(f64) -> f64, length: Length) -> Stalls {
+    Stalls { most, share, length }
 }
 
 const fn lognormal(median: f64, sigma: f64) -> Length {

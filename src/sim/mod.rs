@@ -23,6 +23,7 @@ mod slot;
 mod truth;
 mod voice;
 mod weather;
+mod wild;
 mod worker;
 mod world;
 

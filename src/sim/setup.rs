@@ -88,7 +88,7 @@ pub struct Setup {
 impl Setup {
     /// Five replicas of a family on five nodes, allowed everything for every probe that it has, at the family's own numbers, heard by nobody.
     pub fn new(family: Family, seed: u64, days: f64) -> Setup {
-        Setup::of(family.name(), family.nature(), seed, days)
+        Setup::of(family.name(), family.nature(seed), seed, days)
     }
 
     /// Likewise, of any nature.

@@ -64,8 +64,8 @@ impl Law {
 /// Which rule decides whether a candidate comes true.
 #[derive(Clone, Copy)]
 enum Rule {
-    /// By load, thinned against the most.
-    Stalls(fn(f64) -> f64, f64),
+    /// A share of them by load.
+    Stalls(fn(f64) -> f64),
     /// Always, and it refuses.
     Refusals,
     /// A neighbour becomes loud.
@@ -357,7 +357,7 @@ impl Slot {
     fn meet(&mut self, c: &Candidate, seed: u64, number: usize, present: &Present) {
         let mut lasts = c.lasts;
         let comes = match c.rule {
-            Rule::Stalls(per_day, most) => c.mark * most < per_day(present.load),
+            Rule::Stalls(share) => c.mark < share(present.load),
             Rule::Refusals => {
                 self.spells.push(Spell { from: c.at, to: c.at + lasts, refuses: true });
                 return;
@@ -438,7 +438,7 @@ fn sources(seed: u64, nature: &Nature, number: u64, node: u64, loud: f64, start:
     }
     for (stalls, i) in nature.stalls.iter().zip(0u64..) {
         let chance = Chance::new(child(seed, "stalls", i), "slot", number);
-        add(Rule::Stalls(stalls.per_day, stalls.most), chance, stalls.most, stalls.length);
+        add(Rule::Stalls(stalls.share), chance, stalls.most, stalls.length);
     }
     if let Some(refusals) = &nature.refusals {
         let together = nature.twist == Twist::SharedRefusals;

@@ -204,7 +204,7 @@ pub(super) fn worlds(seed: u64, start: Timestamp, listen: bool) -> Vec<(World, b
 fn setup(part: &Part, seed: u64, start: Timestamp, listen: bool, nodes: &[Node], at: &mut usize) -> Setup {
     let Part(name, replicas, from, hour, word) = *part;
     let (mut nature, recording) = match from {
-        Source::Family(family) => (family.nature(), None),
+        Source::Family(family) => (family.nature(seed), None),
         Source::Nature(nature) => (nature(), None),
         Source::Tape(tape) => {
             let handler = if tape.is_exec() { Handler::Exec } else { Handler::Http };
