@@ -112,7 +112,7 @@ fn evidence_of_format_1_is_still_read() {
     assert_eq!((seen.slow_together(), old.restarts()[0].relapsed), (None, false));
     let new = Evidence::decode(&old.encode()).unwrap();
     assert_eq!((new.encode(), new.seen(&id)), (old.encode(), Some(seen)));
-    assert_eq!(old.encode()[3], 5);
+    assert_eq!(old.encode()[3], 6);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn evidence_of_format_2_is_still_read() {
     assert!(old.restarts().iter().all(|r| !r.ailed) && !seen.cured());
     let new = Evidence::decode(&old.encode()).unwrap();
     assert_eq!((new.encode(), new.seen(&id)), (old.encode(), Some(seen)));
-    assert_eq!(old.encode()[3], 5);
+    assert_eq!(old.encode()[3], 6);
 }
 
 #[test]

@@ -200,6 +200,7 @@ mod tests {
 
     fn killed(at: Timestamp) -> RestartRecord {
         RestartRecord {
+            kept: 1.0,
             at,
             pod: Uid::from_bits(1),
             pod_name: "web-1".into(),

@@ -10,6 +10,7 @@ mod hours;
 mod tables;
 
 use super::calendar::{Bin, HOURS, Ring};
+use super::habits::{Habits, Stall};
 use super::load::{Load, LoadThen};
 use super::restart::{Cause, Company, Failing, NeighboursThen, RESTARTS, RestartRecord};
 use super::season::Season;
@@ -24,9 +25,9 @@ use thiserror::Error;
 const MAGIC: &[u8; 3] = b"PTE";
 /// Version 2 knows which restarts cured nothing, how pods begin, where replicas ail, and the levels of the hours; 3 knows
 /// how their spells end, and what the neighbours of a restart said; 4 what shadow checks saw and how often containers were
-/// throttled; 5 how many half-hours come a day, and how checks fail. Every earlier one is still read; tests hold bytes of
-/// each.
-const VERSION: u8 = 5;
+/// throttled; 5 how many half-hours come a day, and how checks fail; 6 what rollouts left of a restart, and how
+/// stalls go together. Every earlier one is still read; tests hold bytes of each.
+const VERSION: u8 = 6;
 /// Kubernetes' own bound on names.
 const NAME: usize = 253;
 /// Most bins of a ring that are believed.
@@ -212,6 +213,7 @@ impl Writer {
             spells,
             merged,
             told,
+            habits,
             season,
             shadow,
         } = s;
@@ -259,7 +261,18 @@ impl Writer {
         self.float(spells.1);
         self.float(told.0);
         self.float(told.1);
+        self.habits(habits);
         self.option(shadow.as_deref(), Writer::shadow);
+    }
+
+    fn habits(&mut self, habits: &Habits) {
+        let Habits { company, again, last } = habits;
+        [company.0, company.1, again.0, again.1].into_iter().for_each(|n| self.float(n));
+        self.option(*last, |w, s| {
+            w.signed(s.at.nanos());
+            w.0.extend_from_slice(&s.pod.bits().to_le_bytes());
+            w.0.extend_from_slice(&[u8::from(s.company), u8::from(s.again)]);
+        });
     }
 
     fn restart(&mut self, r: &RestartRecord) {
@@ -279,6 +292,7 @@ impl Writer {
             neighbours,
             lived,
             load,
+            kept,
             weight,
         } = r;
         self.signed(at.nanos());
@@ -302,6 +316,7 @@ impl Writer {
         self.option(*settings, Writer::settings);
         self.option(*lived, |w, l| w.signed(l.nanos()));
         [load.node, load.pod].into_iter().for_each(|l| self.option(l, Writer::float));
+        self.float(*kept);
     }
 
     fn ring(&mut self, ring: &Ring) {
@@ -481,8 +496,18 @@ impl Reader<'_> {
         s.season = self.since(2, Season::default(), Reader::season)?;
         s.spells = self.since(3, (0.0, 0.0), |r| Ok((r.finite()?, r.finite()?)))?;
         s.told = self.since(5, (0.0, 0.0), |r| Ok((r.finite()?, r.finite()?)))?;
+        s.habits = self.since(6, Habits::default(), Reader::habits)?;
         s.shadow = self.since(4, None, |r| Ok(r.option(Reader::shadow)?.map(Box::new)))?;
         Ok(s)
+    }
+
+    fn habits(&mut self) -> Read<Habits> {
+        let (company, again) = ((self.finite()?, self.finite()?), (self.finite()?, self.finite()?));
+        let last = self.option(|r| {
+            let at = Timestamp::from_nanos(r.signed()?);
+            Ok(Stall { at, pod: r.uid()?, company: r.flag()?, again: r.flag()? })
+        })?;
+        Ok(Habits { company, again, last })
     }
 
     fn restart(&mut self) -> Read<RestartRecord> {
@@ -501,6 +526,7 @@ impl Reader<'_> {
         let load = self.since(2, LoadThen::default(), |r| {
             Ok(LoadThen { node: r.option(Reader::finite)?, pod: r.option(Reader::finite)? })
         })?;
+        let kept = self.since(6, 1.0, Reader::finite)?;
         Ok(RestartRecord {
             at,
             pod,
@@ -517,6 +543,7 @@ impl Reader<'_> {
             neighbours,
             lived,
             load,
+            kept: kept.clamp(0.0, 1.0),
             weight: weight.min(1.0),
         })
     }

@@ -2,6 +2,7 @@
 
 use super::life::SETTLES;
 use super::pods::PodState;
+use super::restart;
 use super::seen::Seen;
 use super::shadow::Shadow;
 use super::table::{Edge, OUTAGE_SECONDS};
@@ -51,10 +52,13 @@ impl Evidence {
     }
 
     fn rollout(&mut self, at: Timestamp) {
-        let begun = self.begun;
+        let (begun, since) = (self.begun, self.version_since);
         for seen in &mut self.probes {
             seen.decay_to(at);
-            seen.rollout(begun);
+            let (before, this) = seen.rollout(begun);
+            for record in restart::of_probe(&mut self.restarts, &seen.id) {
+                record.kept *= if since.is_some_and(|since| record.at < since) { before } else { this };
+            }
         }
         // Nobody knows when between the last fact and this one the new version began.
         self.version_since = Some(self.last_fact.map_or(at, |t| t.min(at)));
@@ -250,6 +254,10 @@ impl Evidence {
         let liveness = self.probes[probe].id.kind == ProbeKind::Liveness;
         let explained = said.gave_up && liveness && self.explain(at, index, probe);
         if said.ended.iter().any(Option::is_some) && !self.sick_now(at, index, probe) {
+            if said.ended[Edge::Five.index()].is_some() {
+                let beside = self.slow_beside(at, uid, probe);
+                self.probes[probe].habits.recovered(at, uid, beside);
+            }
             let seen = &mut self.probes[probe];
             let epoch = if present { &mut seen.this } else { &mut seen.past };
             for edge in Edge::ALL {
@@ -293,6 +301,7 @@ impl Evidence {
             let ill =
                 self.ill(at, probe, uid) && self.pods[index].probes.iter().any(|p| p.probe == probe && p.ailing(at));
             if !ill {
+                self.probes[probe].habits.slow(at, uid);
                 self.keep_company(at, uid, &container, said);
             }
         }

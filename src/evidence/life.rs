@@ -7,6 +7,7 @@ use super::restart::{
     Signs, distance,
 };
 use super::seen::Seen;
+use super::table::worth_after;
 use super::watch::{Beginning, Said};
 use super::{Evidence, Notes};
 use crate::probe::ProbeKind;
@@ -250,6 +251,7 @@ impl Evidence {
         let (settings, failing, probe) =
             killer.map_or((None, Failing::Untold, None), |p| (Some(p.settings), p.run_failing(at), Some(p.probe)));
         let mut record = RestartRecord {
+            kept: 1.0,
             at,
             pod: uid,
             pod_name: pod.name.clone(),
@@ -341,7 +343,7 @@ impl Evidence {
         let seemed_true: f64 = self.restarts.iter().filter(alike).map(|r| 1.0 - guess(r, usual)).sum();
         let years = f64::from(pods) * at.since(gone.at).as_years_f64().max(0.0);
         let faults = usual.faults.max((usual.faults * KNOWN_YEARS + seemed_true) / (KNOWN_YEARS + years));
-        let weight = guess(gone, Others { faults, ..usual });
+        let weight = guess(gone, Others { faults, ..usual }) * f64::from(gone.kept) * worth_after(at.since(gone.at));
         self.probes[probe].retire(gone, weight);
     }
 
@@ -365,6 +367,15 @@ impl Evidence {
             }
         }
         company
+    }
+
+    /// Whether another replica was slow in the five minutes before.
+    pub(super) fn slow_beside(&self, at: Timestamp, pod: Uid, probe: usize) -> bool {
+        let ill = self.ill(at, probe, pod);
+        let others = self.pods.iter().filter(|p| p.uid != pod && !p.terminating).flat_map(|p| &p.probes);
+        others
+            .filter(|p| p.probe == probe && !(ill && p.ailing(at)))
+            .any(|p| p.slow_at.is_some_and(|t| at.since(t) <= COMPANY))
     }
 
     /// A replica was slow or failing: restarts of others in the five minutes before were not lonely.

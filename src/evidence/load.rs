@@ -4,7 +4,7 @@
 //! who looks at a restart asks first how busy the node was. Bounds: two histograms of ten bins a workload, and the hours
 //! in which its containers were throttled (`throttle`).
 
-use super::table::HALF_LIFE;
+use super::table::worth_after;
 use super::throttle::{CONTAINERS, Throttled, Window};
 use super::watch::GAP;
 use crate::units::{Name, Span, Timestamp};
@@ -132,8 +132,7 @@ impl Load {
 
     fn decay_to(&mut self, hour: i64) {
         if hour > self.hour {
-            let hours = (hour - self.hour) as f64;
-            let factor = (-hours * 3_600.0 / HALF_LIFE.as_secs_f64()).exp2() as f32;
+            let factor = worth_after(Span::HOUR * (hour - self.hour)) as f32;
             self.nodes.seconds.iter_mut().chain(&mut self.pods.seconds).for_each(|s| *s *= factor);
             self.hour = hour;
         }

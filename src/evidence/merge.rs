@@ -8,10 +8,9 @@ use super::Evidence;
 use super::calendar::Ring;
 use super::life::one_death;
 use super::pods::PodState;
-use super::restart::{Cause, RESTARTS, RestartRecord};
+use super::restart::{self, Cause, RESTARTS, RestartRecord};
 use super::seen::{OLDER, Older, Seen};
 use super::start::{STARTS, Start, Starts};
-use super::table::{Epoch, KEPT_OVER_A_ROLLOUT};
 use super::{MAX_NODES, MAX_PODS, MAX_PROBES};
 use crate::units::Timestamp;
 use std::collections::BTreeSet;
@@ -20,14 +19,17 @@ impl Evidence {
     /// Takes in what another observer saw of the same workload.
     ///
     /// Where they saw different versions, the one heard of last is the present one, and what the other knew of its own is
-    /// past, worth 0.8 as after a rollout.
+    /// past, worth as much as after a rollout.
     pub fn merge(&mut self, mut other: Evidence) {
         let key = |e: &Evidence| (e.last_fact, e.version);
         if key(self) < key(&other) {
             std::mem::swap(self, &mut other);
         }
         if other.version.is_some() && other.version != self.version {
-            other.probes.iter_mut().for_each(Seen::outdate);
+            for seen in &mut other.probes {
+                let kept = seen.outdate();
+                restart::of_probe(&mut other.restarts, &seen.id).for_each(|r| r.kept *= kept);
+            }
             other.pods.iter_mut().for_each(|p| p.present = false);
         } else {
             self.version_since = earliest(self.version_since, other.version_since);
@@ -167,14 +169,6 @@ impl Evidence {
 }
 
 impl Seen {
-    /// What was this version is past: another one is there now.
-    fn outdate(&mut self) {
-        self.merged = self.merged.saturating_add(self.past.absorb(&mut self.this));
-        self.past.scale(KEPT_OVER_A_ROLLOUT);
-        self.this = Epoch::default();
-        self.watched.1 = 0.0;
-    }
-
     fn merge(&mut self, mut other: Seen) {
         // Both at the same age.
         let hour = self.hour.max(other.hour);
@@ -219,6 +213,7 @@ impl Seen {
             (mine, theirs) => *mine = mine.take().or(theirs),
         }
         self.told = (self.told.0 + other.told.0, self.told.1 + other.told.1);
+        self.habits.merge(other.habits);
         self.begun = (self.begun.0 + other.begun.0, self.begun.1 + other.begun.1);
         self.spells = (self.spells.0 + other.spells.0, self.spells.1 + other.spells.1);
         for (mine, theirs) in self.usual.iter_mut().zip(other.usual) {

@@ -20,6 +20,7 @@
 mod calendar;
 mod checkpoint;
 mod face;
+mod habits;
 mod life;
 mod load;
 mod merge;
@@ -36,6 +37,7 @@ mod watch;
 
 pub use calendar::Tally;
 pub use checkpoint::DecodeError;
+pub use habits::Habits;
 pub use load::{Covered, LOAD_BINS, Load, LoadThen, NODE_EDGES, POD_EDGES};
 pub use pods::Coverage;
 pub use restart::{
@@ -46,7 +48,7 @@ pub use season::{Basis, EPISODE, Foretold, JUDGED, Judged, Record, Season, WEEK,
 pub use seen::{Older, PRIOR_FALL, PRIOR_RATE, Seen, YEAR_SECONDS};
 pub use shadow::{Agreement, COMPARED_FROM, LONGEST, Long, Shadow};
 pub use start::{STARTS, Start, Starts};
-pub use table::{CLUSTERS, Cluster, EXTENTS, Edge, Epoch, Extent, HALF_LIFE, OUTAGE_SECONDS, Table};
+pub use table::{CLUSTERS, Cluster, EXTENTS, Edge, Epoch, Extent, HALF_LIFE, OUTAGE_SECONDS, Table, worth_after};
 pub use throttle::{Hour, THROTTLED, THROTTLED_HOURS, Throttled};
 pub use watch::TOGETHER_SECONDS;
 
@@ -184,6 +186,11 @@ impl Evidence {
     /// Rollouts of the owner (changes of version) that were seen, and when the last one was.
     pub fn rollouts(&self) -> (u32, Option<Timestamp>) {
         (self.rollouts, self.last_rollout)
+    }
+
+    /// When this version of the program began, where a rollout of the owner was seen.
+    pub fn version_since(&self) -> Option<Timestamp> {
+        self.version_since
     }
 
     /// When any of its numbers last changed.

@@ -4,7 +4,7 @@ use super::load::LoadThen;
 use super::seen::YEAR_SECONDS;
 use crate::probe::{ProbeKind, Settings};
 use crate::units::{Name, Span, Timestamp, Uid};
-use crate::workload::Ended;
+use crate::workload::{Ended, ProbeId};
 
 /// What ended a container's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,6 +125,8 @@ pub struct RestartRecord {
     pub lived: Option<Span>,
     /// How busy the node and the pod were then.
     pub load: LoadThen,
+    /// What the rollouts since left of it as evidence of stalls, `[0, 1]`, as they did of all that was seen before them.
+    pub kept: f32,
     /// Evidence's own first guess at the probability that it was false, `[0, 1]`: 1 in shared company, 0 for a sick
     /// replica, another cause or a startup kill, one half beside a slow replica, else 0.06. `model` refines it with the
     /// tail.
@@ -144,6 +146,7 @@ impl RestartRecord {
         self.relapsed |= other.relapsed;
         self.ailed |= other.ailed;
         self.company = self.company.max(other.company);
+        self.kept = self.kept.min(other.kept);
         // That some were slow outweighs that others were well, and of two chances the smaller was counted longer.
         let says = |n: Option<NeighboursThen>| n.map(|n| (n.slow, std::cmp::Reverse(n.chance.to_bits())));
         if says(other.neighbours) > says(self.neighbours) {
@@ -236,6 +239,15 @@ impl RestartRecord {
         });
         ailed * neighbours
     }
+}
+
+/// The kills by a liveness probe.
+pub(super) fn of_probe<'a>(
+    restarts: &'a mut [RestartRecord],
+    probe: &'a ProbeId,
+) -> impl Iterator<Item = &'a mut RestartRecord> {
+    let ours = |r: &&mut RestartRecord| r.cause == Cause::LivenessKill && r.container == probe.container;
+    restarts.iter_mut().filter(move |r| probe.kind == ProbeKind::Liveness && ours(r))
 }
 
 /// The chance that another of so many pods truly breaks within [`COMPANY`] of one, at so many true faults a pod-year.

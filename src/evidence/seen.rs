@@ -1,10 +1,11 @@
 //! What was seen of one probe over all replicas.
 
+use super::habits::Habits;
 use super::restart::{Failing, RestartRecord};
 use super::season::Season;
 use super::shadow::Shadow;
 use super::start::Starts;
-use super::table::{Edge, Epoch, HALF_LIFE, KEPT_OVER_A_ROLLOUT, half_hour};
+use super::table::{Edge, Epoch, half_hour, worth_after};
 use super::watch::{GAP, LOW};
 use crate::probe::Handler;
 use crate::units::{Name, Span, Timestamp, Uid};
@@ -22,7 +23,7 @@ const LIVED_THROUGH: f64 = 12.0 * 3_600.0;
 /// Replicas that do the same within this time do it together: a minute, and a scrape's delay.
 const TOGETHER: Span = Span::from_nanos(75 * 1_000_000_000);
 /// Spells that were told of from which on it is known how checks fail.
-const KNOWN_SPELLS: f32 = 20.0;
+const KNOWN_SPELLS: f32 = 10.0;
 /// What fewer of them than this share did is what they do not do.
 const SELDOM: f32 = 0.1;
 /// What they say of a new version.
@@ -106,6 +107,8 @@ pub struct Seen {
     pub(super) merged: u32,
     /// Spells of failures of which events told how, decayed, and halved by each rollout: slow, fast, or both.
     pub(super) told: (f32, f32),
+    /// How slow runs that recovered went together with others.
+    pub(super) habits: Habits,
 }
 
 impl Seen {
@@ -137,6 +140,7 @@ impl Seen {
             shadow: None,
             merged: 0,
             told: (0.0, 0.0),
+            habits: Habits::default(),
         }
     }
 
@@ -162,7 +166,7 @@ impl Seen {
 
     /// What counts and exposures are still worth at `now`, against when they were last decayed: `(0, 1]`.
     pub fn decay(&self, now: Timestamp) -> f64 {
-        decay_of((hour(now) - self.hour).max(0))
+        worth_after(Span::HOUR * (hour(now) - self.hour))
     }
 
     /// When any replica was last read.
@@ -316,19 +320,43 @@ impl Seen {
             .is_some_and(|p| p < 0.01)
     }
 
-    /// A rollout of the owner begins another version.
-    pub(super) fn rollout(&mut self, begun: bool) {
-        let lived = self.watched.1 >= LIVED_THROUGH;
-        if self.differs() {
+    /// How slow runs that recovered went together with others.
+    pub fn habits(&self) -> &Habits {
+        &self.habits
+    }
+
+    /// What the past is worth to a new version of the program: the chance that it stalls as those before it did, 0.8 at
+    /// first and `(4 + g)/(5 + g)` after `g` changes of version in a row that made nothing worse.
+    fn kept_over_a_rollout(&self) -> f32 {
+        let calm = self.calm as f32;
+        (4.0 + calm) / (5.0 + calm)
+    }
+
+    /// What was seen of this version is past: another one is there now. Says what the past is worth to it.
+    pub(super) fn outdate(&mut self) -> f32 {
+        let kept = self.kept_over_a_rollout();
+        self.merged = self.merged.saturating_add(self.past.absorb(&mut self.this));
+        self.past.scale(kept);
+        self.habits.scale(kept);
+        self.older.iter_mut().for_each(|o| o.weight *= kept);
+        self.watched.1 = 0.0;
+        kept
+    }
+
+    /// A rollout of the owner begins another version. Says what of the versions before this one, and of this one, is kept
+    /// as evidence.
+    pub(super) fn rollout(&mut self, begun: bool) -> (f32, f32) {
+        let (lived, differs) = (self.watched.1 >= LIVED_THROUGH, self.differs());
+        if differs {
             self.calm = 0;
             self.past.clear();
+            self.older.clear();
         } else if begun && lived {
             self.calm = self.calm.saturating_add(1);
         }
-        self.merged = self.merged.saturating_add(self.past.absorb(&mut self.this));
-        self.past.scale(KEPT_OVER_A_ROLLOUT);
-        self.watched.1 = 0.0;
+        let kept = self.outdate();
         self.told = (self.told.0 * TOLD_OVER_A_ROLLOUT, self.told.1 * TOLD_OVER_A_ROLLOUT);
+        (if differs { 0.0 } else { kept }, kept)
     }
 
     /// Decays everything to the hour of `at`; cheap within the hour.
@@ -342,13 +370,14 @@ impl Seen {
             return;
         }
         if self.hour > 0 {
-            let factor = decay_of(hour - self.hour) as f32;
+            let factor = worth_after(Span::HOUR * (hour - self.hour)) as f32;
             self.this.scale(factor);
             self.past.scale(factor);
             self.refusals.1 *= factor;
             self.usual.iter_mut().for_each(|n| *n *= factor);
             self.begun.0 *= factor;
             self.begun.1 *= factor;
+            self.habits.scale(factor);
             self.told.0 *= factor;
             self.told.1 *= factor;
             self.spells.0 *= factor;
@@ -490,11 +519,6 @@ pub(super) fn surprise(past: f64, past_seconds: f64, n: f64, new_seconds: f64, e
         return Some(0.0);
     }
     Some(gamma_lr(n, mean))
-}
-
-/// What is left after so many hours.
-fn decay_of(hours: i64) -> f64 {
-    (-(hours as f64) * 3_600.0 / HALF_LIFE.as_secs_f64()).exp2()
 }
 
 fn hour(at: Timestamp) -> i64 {

@@ -8,7 +8,7 @@
 //! of checks that were healthy within the largest edge not above the timeout. Where the shares differ by more than
 //! chance allows, what was seen is dropped, until they agree again. Bounds: some 200 bytes a probe.
 
-use super::table::{Edge, HALF_LIFE};
+use super::table::{Edge, worth_after};
 use crate::observation::EDGES;
 use crate::units::{Span, Timestamp};
 use statrs::distribution::{Binomial, DiscreteCDF};
@@ -190,7 +190,7 @@ impl Shadow {
 
     fn turn_to(&mut self, hour: i64, today: i64) {
         if hour > self.hour {
-            let factor = (-(hour - self.hour) as f64 * 3_600.0 / HALF_LIFE.as_secs_f64()).exp2() as f32;
+            let factor = worth_after(Span::HOUR * (hour - self.hour)) as f32;
             self.counts.iter_mut().for_each(|c| *c *= factor);
             self.unhealthy *= factor;
             self.hour = hour;

@@ -73,10 +73,13 @@ pub const CLUSTER: Span = Span::from_nanos(1_800 * 1_000_000_000);
 const DAY: i64 = 48;
 /// Half-hours of a bout at most: half a day without a pause counts as three bouts whatever there was before.
 const BOUT: f64 = 9.6;
-/// What the past is worth to a new version of the program.
-pub const KEPT_OVER_A_ROLLOUT: f32 = 0.8;
 /// Longer than this is an outage and no stall.
 pub const OUTAGE_SECONDS: f32 = 120.0;
+
+/// What is left of evidence of some age, in [0, 1].
+pub fn worth_after(age: Span) -> f64 {
+    (-age.as_secs_f64().max(0.0) / HALF_LIFE.as_secs_f64()).exp2()
+}
 
 /// Runs whose extent lies in an interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -231,8 +234,8 @@ impl Table {
     /// Closes the running half-hour if it lies before an hour, counted from the epoch, worth what its age leaves of it.
     pub(super) fn close_before(&mut self, hour: i64) -> u32 {
         let Some((bin, lo)) = self.open.take_if(|(bin, _)| bin.div_euclid(2) < hour) else { return 0 };
-        let age = (hour - bin.div_euclid(2)) as f64 * 3_600.0;
-        self.add_cluster(Cluster { lo, count: (-age / HALF_LIFE.as_secs_f64()).exp2() as f32 })
+        let age = Span::HOUR * (hour - bin.div_euclid(2));
+        self.add_cluster(Cluster { lo, count: worth_after(age) as f32 })
     }
 
     /// Takes in another observer's table: the half-hour that still runs is one for both.

@@ -16,7 +16,7 @@ pub use prior::learn;
 pub use start::{Basis, StartBudget, start_budget};
 pub use tail::Tail;
 
-use crate::evidence::{CRASHES, HALF_LIFE, HANGS, KNOWN_YEARS, YEAR_SECONDS, chance_of_another};
+use crate::evidence::{CRASHES, HANGS, KNOWN_YEARS, YEAR_SECONDS, chance_of_another, worth_after};
 use crate::evidence::{
     Cause, Company, Edge, Evidence, Failing, PRIOR_FALL, PRIOR_RATE, RELAPSE, RESTARTS, RestartRecord, Seen,
 };
@@ -34,6 +34,8 @@ const UNEXPLAINED: f64 = 1.0;
 const SPEAKS: f64 = 3.0;
 /// An edge is used once it has been visible in this share of the time in which 1 s was.
 const VISIBLE_SHARE: f64 = 0.2;
+/// Stalls that recovered by which what is expected of them counts.
+const HABIT: f64 = 4.0;
 /// Restarts older than this no longer count as evidence to loosen.
 const LATELY: Span = Span::from_nanos(30 * 86_400 * 1_000_000_000);
 
@@ -108,24 +110,33 @@ pub fn believe(evidence: &Evidence, seen: &Seen, now: Timestamp) -> Belief {
 
 /// The same where `prior` is what is expected of the rate above 1 s before anything is seen, a pod-year: see [`learn`].
 pub fn believe_under(evidence: &Evidence, seen: &Seen, prior: f64, now: Timestamp) -> Belief {
-    let recovered = tails(seen, prior, now, &[], &[]);
-    let mut belief = Belief {
-        tails: recovered,
+    let of = |tails| Belief {
+        tails,
         usable: usable(seen),
         period: mean_period(seen),
         weights: [0.0; RESTARTS],
         fast_false: 0.0,
     };
+    let mut belief = of(tails(seen, prior, now, Scope::Now(&[], &[])));
+    // Restarts of another version that stalled otherwise are weighed by how that one stalled.
+    let began = evidence.version_since().filter(|_| seen.differs());
+    let earlier = began.map(|_| of(tails(seen, prior, now, Scope::Past)));
+    let before = |record: &RestartRecord| began.is_some_and(|began| record.at < began);
+    let recovered = |record: &RestartRecord, b: &Belief, s| {
+        let b = earlier.as_ref().filter(|_| before(record)).unwrap_or(b);
+        (b.slow(s).mean, b.fast(s).mean)
+    };
     let mut slow = Vec::new();
     let mut fast = Vec::new();
     let company = Surroundings::of(evidence, seen, now);
-    let faults = own_faults(evidence, seen, &belief, &company, now);
+    let faults = own_faults(evidence, seen, |record, s| recovered(record, &belief, s), &company, now);
     for (i, record) in evidence.restarts().iter().enumerate() {
         let Some(settings) = judged(seen, record) else { continue };
         let by = |p: f64, faults: f64| company.weight(evidence, i, record, p, faults, now);
-        let (by_slow, by_fast) = (by(belief.slow(settings).mean, faults.0), by(belief.fast(settings).mean, faults.1));
+        let (by_slow, by_fast) = recovered(record, &belief, settings);
+        let (by_slow, by_fast) = (by(by_slow, faults.0), by(by_fast, faults.1));
         let age = now.since(record.at);
-        let decayed = (-age.as_secs_f64().max(0.0) / HALF_LIFE.as_secs_f64()).exp2();
+        let decayed = worth_after(age) * f64::from(record.kept);
         let bin = record.at.nanos().div_euclid(Span::MINUTE.nanos() * 30);
         if record.failing.slow() {
             slow.push((
@@ -135,12 +146,16 @@ pub fn believe_under(evidence: &Evidence, seen: &Seen, prior: f64, now: Timestam
                     edges: Edge::visible(settings.timeout()),
                     weight: by_slow * decayed,
                     cluster: 0.0,
+                    before: before(record),
                 },
             ));
         }
         if record.failing.fast() {
             let tolerance = (settings.refusal_tolerance() as f64).max(Edge::Fast.seconds());
-            fast.push((bin, Killed { tolerance, edges: 0, weight: by_fast * decayed, cluster: 0.0 }));
+            fast.push((
+                bin,
+                Killed { tolerance, edges: 0, weight: by_fast * decayed, cluster: 0.0, before: before(record) },
+            ));
         }
         belief.weights[i] = match record.failing {
             Failing::Slow => by_slow,
@@ -161,10 +176,11 @@ pub fn believe_under(evidence: &Evidence, seen: &Seen, prior: f64, now: Timestam
             edges: usize::from(o.edges),
             weight,
             cluster: weight,
+            before: began.is_some(),
         });
     }
     if !slow.is_empty() || !fast.is_empty() {
-        belief.tails = tails(seen, prior, now, &slow, &fast);
+        belief.tails = tails(seen, prior, now, Scope::Now(&slow, &fast));
     }
     belief
 }
@@ -172,7 +188,13 @@ pub fn believe_under(evidence: &Evidence, seen: &Seen, prior: f64, now: Timestam
 /// True faults a pod-year of this workload, by timeouts and by refusals: as many as any has, or as many of its own
 /// restarts as do not look false. One that truly breaks once a week must not be called falsely restarted for what chance
 /// puts beside a few of them.
-fn own_faults(evidence: &Evidence, seen: &Seen, belief: &Belief, company: &Surroundings, now: Timestamp) -> (f64, f64) {
+fn own_faults(
+    evidence: &Evidence,
+    seen: &Seen,
+    recovered: impl Fn(&RestartRecord, Settings) -> (f64, f64),
+    company: &Surroundings,
+    now: Timestamp,
+) -> (f64, f64) {
     let all = evidence.restarts();
     let Some(first) = all.first() else { return TRUE_FAULTS };
     // Of a full list the time since its first is known to be whole; of another one, all that was watched.
@@ -184,8 +206,8 @@ fn own_faults(evidence: &Evidence, seen: &Seen, belief: &Belief, company: &Surro
         let Some(settings) = judged(seen, record) else { continue };
         let true_part = |p: f64, faults: f64| 1.0 - company.weight(evidence, i, record, p, faults, now);
         match record.failing {
-            Failing::Fast => fast += true_part(belief.fast(settings).mean, TRUE_FAULTS.1),
-            Failing::Slow | Failing::Untold => slow += true_part(belief.slow(settings).mean, TRUE_FAULTS.0),
+            Failing::Fast => fast += true_part(recovered(record, settings).1, TRUE_FAULTS.1),
+            Failing::Slow | Failing::Untold => slow += true_part(recovered(record, settings).0, TRUE_FAULTS.0),
         }
     }
     let of = |usual: f64, seen: f64| usual.max((usual * KNOWN_YEARS + seen) / (KNOWN_YEARS + years));
@@ -215,17 +237,30 @@ fn clustered(list: Vec<(i64, Killed)>) -> Vec<Killed> {
         .collect()
 }
 
-fn tails(seen: &Seen, prior_rate: f64, now: Timestamp, slow: &[Killed], fast: &[Killed]) -> [Tail; 5] {
+/// Of which time tails are fitted.
+#[derive(Clone, Copy)]
+enum Scope<'a> {
+    /// What is to be expected of this version, restarts by timeouts and by refusals among it: at an edge at which it
+    /// differs from the past, nothing of the past.
+    Now(&'a [Killed], &'a [Killed]),
+    /// Versions before this one, without restarts.
+    Past,
+}
+
+fn tails(seen: &Seen, prior_rate: f64, now: Timestamp, scope: Scope<'_>) -> [Tail; 5] {
     let decay = seen.decay(now);
-    let years = |edge: Edge, differs: bool| {
-        let past = if differs { 0.0 } else { seen.past().exposure(edge) };
-        (seen.this().exposure(edge) + past) * decay / YEAR_SECONDS
-    };
+    let (slow, fast) = if let Scope::Now(slow, fast) = scope { (slow, fast) } else { (&[][..], &[][..]) };
     let fit_at = |edge: Edge, killed: &[Killed], expected: &dyn Fn(f64) -> f64, ln_prior: &[f64; GRID]| {
         let differs = seen.differs_at(edge);
-        let past = (!differs).then_some((seen.past().table(edge), decay));
-        let tables = [Some((seen.this().table(edge), decay)), past];
-        fit(&Data { edge, tables, killed, exposure: years(edge, differs) }, expected, ln_prior)
+        let (this, past) = (matches!(scope, Scope::Now(..)), matches!(scope, Scope::Past) || !differs);
+        let epochs = [this.then(|| seen.this()), past.then(|| seen.past())];
+        let exposure = epochs.iter().flatten().map(|e| e.exposure(edge)).sum::<f64>() * decay / YEAR_SECONDS;
+        let tables = epochs.map(|e| e.map(|e| (e.table(edge), decay)));
+        if past {
+            return fit(&Data { edge, tables, killed, exposure }, expected, ln_prior);
+        }
+        let killed: Vec<Killed> = killed.iter().filter(|k| !k.before).copied().collect();
+        fit(&Data { edge, tables, killed: &killed, exposure }, expected, ln_prior)
     };
     let from_base = |rate: f64, edge: Edge| move |u: f64| rate * (u / edge.seconds()).powf(-PRIOR_FALL);
     let prior = &GRID_OF_ALPHA.ln_prior;
@@ -265,6 +300,8 @@ struct Surroundings {
     relapse: f64,
     /// Whether replicas that fall ill alone are cured by their restart.
     cured: bool,
+    /// What it says for a false restart by timeouts that nothing was slow beside it, and nothing after it.
+    calm: (f64, f64),
 }
 
 impl Surroundings {
@@ -274,11 +311,14 @@ impl Surroundings {
         let clusters =
             [seen.this(), seen.past()].iter().map(|e| e.table(Edge::One).clusters_from(0.0)).sum::<f64>() * decay;
         let exposure = (seen.this().exposure(Edge::One) + seen.past().exposure(Edge::One)) * decay;
+        let chance = chance_of_company(pods, clusters, exposure);
+        let relapse = seen.slow_start_chance().max(chance_of_company(1, clusters, exposure));
         Surroundings {
             pods,
-            chance: (pods > 1).then(|| chance_of_company(pods, clusters, exposure)),
-            relapse: seen.slow_start_chance().max(chance_of_company(1, clusters, exposure)),
+            chance: (pods > 1).then_some(chance),
+            relapse,
             cured: seen.cured(),
+            calm: (calm(seen.habits().company(), chance), calm(seen.habits().again(), relapse)),
         }
     }
 
@@ -294,6 +334,7 @@ impl Surroundings {
         if evidence.sick(index) {
             return 0.0;
         }
+        let by_habit = if record.failing == Failing::Slow { self.calm } else { (0.5, 0.5) };
         let company = match (record.company, self.chance) {
             (Company::Shared, _) => {
                 // Unless two truly broke at once.
@@ -302,12 +343,12 @@ impl Surroundings {
             }
             (_, None) => 1.0,
             (Company::Beside, Some(c)) => (0.5 + 0.5 * c) / c,
-            (Company::Alone, Some(_)) => 0.5,
+            (Company::Alone, Some(_)) => by_habit.0,
         };
         // What a restart cured was a fault; what goes on after it was none of the container's.
         let relapse = match record.relapsed {
             true => (0.5 + 0.5 * self.relapse) / self.relapse,
-            false if now.since(record.at) > RELAPSE => 0.5,
+            false if now.since(record.at) > RELAPSE => by_habit.1,
             false => 1.0,
         };
         // Slowness of several that goes on after the restart is one thing that was seen, and not two.
@@ -321,6 +362,14 @@ impl Surroundings {
         let p = if evidence > SPEAKS { p.max(UNEXPLAINED) } else { p };
         weight(p, evidence, faults) * record.confidence
     }
+}
+
+/// How much likelier a false restart is to have been lonely, or not followed by slowness, than one that ended a fault, at
+/// which chance alone decides: one half, or more where `(with, without)` stalls that recovered were so, too.
+fn calm((with, without): (f64, f64), chance: f64) -> f64 {
+    let expected = 0.5 + 0.5 * chance;
+    let share = (with + HABIT * expected) / (with + without + HABIT);
+    if chance >= 1.0 { 0.5 } else { ((1.0 - share) / (1.0 - chance)).clamp(0.5, 1.0) }
 }
 
 /// The chance that some other replica answers above 1 s within ±5 min by accident: `1 − exp(−600·pods·(n + 0.1)/(E + 1

@@ -48,6 +48,8 @@ pub(super) struct Killed {
     pub(super) edges: usize,
     pub(super) weight: f64,
     pub(super) cluster: f64,
+    /// It was another version that it ended.
+    pub(super) before: bool,
 }
 
 /// The tail above one edge.

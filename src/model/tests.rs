@@ -174,7 +174,7 @@ proptest::proptest! {
 #[test]
 fn a_timeout_is_not_believed_safer_than_a_larger_one_that_tolerates_as_much() {
     let prior = |u: f64| PRIOR_RATE * u.powf(-PRIOR_FALL);
-    let killed = [Killed { tolerance: 24.0, edges: 4, weight: 5.0, cluster: 5.0 }];
+    let killed = [Killed { tolerance: 24.0, edges: 4, weight: 5.0, cluster: 5.0, before: false }];
     let data = Data { edge: Edge::Ten, tables: [None, None], killed: &killed, exposure: 1.0 };
     let above_ten = fit(&data, prior, &GRID_OF_ALPHA.ln_prior).0;
     let [one, two, five, fast] = [Edge::One, Edge::TwoAndHalf, Edge::Five, Edge::Fast].map(|edge| nothing(edge, 1.0));
@@ -198,4 +198,17 @@ fn a_timeout_is_not_believed_safer_than_a_larger_one_that_tolerates_as_much() {
     // Of what has hardly been visible nothing is said.
     belief.usable[Edge::Ten.index()] = false;
     assert!(belief.slow(short).mean < 1.0, "{:?}", belief.slow(short));
+}
+
+#[test]
+fn a_lonely_restart_weighs_one_half_until_stalls_are_known_to_be_lonely() {
+    for chance in [0.0, 0.1, 0.9] {
+        assert!((calm((0.0, 0.0), chance) - 0.5).abs() < 1e-12, "{chance}");
+        // Company that stalls always have says for a fault no more than was taken for granted.
+        assert!((calm((40.0, 0.0), chance) - 0.5).abs() < 1e-12, "{chance}");
+    }
+    // q = 4·½/44.
+    assert!((calm((0.0, 40.0), 0.0) - (1.0 - 2.0 / 44.0)).abs() < 1e-12);
+    assert!((calm((0.0, 1e9), 0.5) - 1.0).abs() < 1e-12, "never more than one");
+    assert!((calm((0.0, 9.0), 1.0) - 0.5).abs() < 1e-12, "where chance is certain nothing is known");
 }

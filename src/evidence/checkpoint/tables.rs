@@ -35,10 +35,11 @@ impl Reader<'_> {
             squares: 0.0,
         };
         if !t.is_empty() {
-            // Before, nobody counted by days: each is taken for one that comes for itself. None has more than a day holds.
+            // Before, nobody counted by days: each is taken for one that comes for itself. None has more than a day holds,
+            // but for what decayed since it was counted.
             let all = t.clusters_from(0.0) as f32;
             (t.today, t.squares) = self.since(5, ((0, 0), all), |r| {
-                Ok(((r.signed()?, r.small()?.min(48)), r.finite()?.min(48.0 * all).max(0.0)))
+                Ok(((r.signed()?, r.small()?.min(48)), r.finite()?.min(96.0 * all).max(0.0)))
             })?;
         }
         t.extents.sort_by(|a, b| a.lo.total_cmp(&b.lo).then(a.hi.total_cmp(&b.hi)));
